@@ -1,0 +1,166 @@
+/** What is said on the topics of `topics.ts`: one shape a message; the type follows from it. */
+
+import { z } from 'zod'
+import { deviceIdPattern, type DeviceId } from '../ids.js'
+
+export const bytes = (length: number) =>
+  z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === length, `must be ${length} bytes`)
+export const bytesUpTo = (limit: number) =>
+  z.custom<Uint8Array>(
+    (value) => value instanceof Uint8Array && value.length <= limit,
+    `must be bytes, at most ${limit}`,
+  )
+export const uint = z.int().min(0)
+export const text = (limit: number) => z.string().max(limit)
+export const deviceId = z.custom<DeviceId>(
+  (value) => typeof value === 'string' && deviceIdPattern.test(value),
+  'must be a device id (d + 32 hex digits)',
+)
+
+/** The hub is here (retained; `offline` is its last will where the broker is not its own). */
+export const hub = z.strictObject({
+  state: z.enum(['online', 'offline']),
+  id: deviceId,
+  /** Ed25519 key that signs everything the hub says. */
+  key: bytes(32),
+  /** Grows with every start of the hub: a device obeys no older one. */
+  term: uint,
+})
+export type HubState = z.infer<typeof hub>
+
+/** Presence (retained); `offline` is the last will. */
+export const status = z.strictObject({ state: z.enum(['online', 'draining', 'offline']) })
+export type Status = z.infer<typeof status>
+
+/** A device introduces itself, and again whenever it misses something that it was promised. */
+export const birth = z.strictObject({
+  role: z.enum(['device', 'client']),
+  name: text(64),
+  /** Ed25519 identity; the hub pins the first it hears for an id. */
+  key: bytes(32),
+  /** X25519 key of this run of the process: the hub boxes the pair root of the device-hub session to it. */
+  boxKey: bytes(32),
+  versions: z.strictObject({ tessera: text(32), node: text(32), onnxRuntime: text(32) }),
+  cpu: z.strictObject({ arch: text(16), model: text(128), cores: uint, aesInstructions: z.boolean() }),
+  memoryBytes: uint,
+})
+export type Birth = z.infer<typeof birth>
+
+/** Where frames can be sent to directly (retained; no addresses = relay only). */
+export const endpoint = z.strictObject({
+  addresses: z.array(z.strictObject({ host: text(255), port: z.int().min(0).max(65535) })).max(8),
+})
+export type Endpoint = z.infer<typeof endpoint>
+
+/** One end of the pair root that opens the device-hub session: a box to the device's `boxKey`. Dies with both boots. */
+export const root = z.strictObject({
+  /** The boot of the device that the box is for. */
+  bootId: bytes(8),
+  epoch: uint,
+  ordinal: z.int().min(0).max(0xffff),
+  alg: z.union([z.literal(1), z.literal(2)]),
+  ephemeral: bytes(32),
+  box: bytesUpTo(128),
+})
+export type Root = z.infer<typeof root>
+
+const port = z.strictObject({ name: text(512), dtype: text(16), shape: z.array(uint).max(16) })
+const ports = z.array(port).max(1024)
+
+/** A sealed segment file, in blocks; the hash of each tells a resuming device which one is bad. */
+export const segmentFile = z.strictObject({
+  /** FKE's `seg` and `ver`. */
+  name: text(64),
+  version: uint,
+  modelId: bytes(16),
+  fileBytes: uint,
+  /** SHA-256 of the whole file. */
+  fileHash: bytes(32),
+  blockBytes: z
+    .int()
+    .min(1024)
+    .max(1 << 20),
+  /** SHA-256 of every block, one after the other. */
+  blockHashes: bytesUpTo(8192 * 32),
+})
+export type SegmentFile = z.infer<typeof segmentFile>
+
+const edges = { plan: uint, model: text(64), stages: z.int().min(1).max(256), clients: z.array(deviceId).max(64) }
+
+/** What the hub wants of a device (retained, desired state): the device reports `assigned` until the two agree. */
+export const assignment = z.strictObject({
+  rev: uint,
+  work: z.discriminatedUnion('kind', [
+    z.strictObject({ kind: z.literal('none') }),
+    z.strictObject({
+      kind: z.literal('stage'),
+      ...edges,
+      stage: uint,
+      /** The stage before and after; absent at the ends, where the clients are. */
+      upstream: deviceId.optional(),
+      downstream: deviceId.optional(),
+      segment: segmentFile,
+      receives: ports,
+      sends: ports,
+      runInputs: ports,
+      runOutputs: ports,
+      /** Frames that may be on their way through this stage at once. */
+      windowFrames: z.int().min(1).max(1024),
+    }),
+    z.strictObject({
+      kind: z.literal('client'),
+      ...edges,
+      first: deviceId,
+      last: deviceId,
+      inputs: ports,
+      outputs: ports,
+      windowFrames: z.int().min(1).max(1024),
+    }),
+  ]),
+})
+export type Assignment = z.infer<typeof assignment>
+export type StageWork = Extract<Assignment['work'], { kind: 'stage' }>
+export type ClientWork = Extract<Assignment['work'], { kind: 'client' }>
+
+/** What the device has made of its assignment (reported state). */
+export const assigned = z.strictObject({
+  rev: uint,
+  state: z.enum(['loading', 'ready', 'failed']),
+  reason: z.strictObject({ code: text(32), message: text(512) }).optional(),
+  /** Blocks of the segment held so far, and in all. */
+  blocks: z.strictObject({ have: uint, of: uint }).optional(),
+  /** Median time of the stage on its own at load, in microseconds. */
+  computeUs: uint.optional(),
+})
+export type Assigned = z.infer<typeof assigned>
+
+/** Asks for blocks of a file: those of `[first, first + count)` whose bit in `missing` is set (bit 0 = 0x80 of byte 0). */
+export const blobGet = z.strictObject({
+  file: bytes(32),
+  first: uint,
+  count: z.int().min(1).max(8192),
+  missing: bytesUpTo(1024),
+})
+export type BlobGet = z.infer<typeof blobGet>
+
+/** Counters of a stage since its process began, so that a lost report loses nothing. Times in microseconds. */
+export const stageTelemetry = z.strictObject({
+  plan: uint,
+  stage: uint,
+  epoch: uint,
+  frames: uint,
+  computeUs: uint,
+  queued: uint,
+  retained: uint,
+  duplicates: uint,
+  refused: uint,
+  links: z.array(
+    z.strictObject({ peer: deviceId, kind: z.enum(['direct', 'relay', 'none']), sentBytes: uint, sentFrames: uint }),
+  ),
+  residentBytes: uint,
+})
+export type StageTelemetry = z.infer<typeof stageTelemetry>
+
+/** An order that is done at once and can be repeated without harm. */
+export const command = z.strictObject({ name: z.enum(['rebirth', 'drain', 'exit']) })
+export type Command = z.infer<typeof command>
