@@ -36,6 +36,7 @@ const families = {
   'external-data': 'model',
   'cannot-cut': 'model',
   'bad-tensor': 'model',
+  'dynamic-shape': 'model',
   'bad-segment': 'model',
   'no-golden-data': 'model',
   // a run that ended early
