@@ -1,7 +1,7 @@
 /** How every program of ours ends badly: one sentence on stderr, an exit status that programs can read. */
 
 import { CommanderError } from 'commander'
-import { exitStatus, Refusal, reasonOf } from '#shared/errors.js'
+import { exitStatus, Refusal, reasonOf } from './errors.js'
 
 /**
  * Says why a command failed and returns the exit status that belongs to it. Stack traces stay out of users' sight
