@@ -112,7 +112,8 @@ function build({ flow }: Prepared, { steps, constants, inputs, outputs }: Plan):
   return { model, inputs, outputs, weightBytes }
 }
 
-function portsOf(prepared: Prepared, names: readonly string[], where = ''): Port[] {
+/** The ports of names that must be able to cross. Throws `Refusal('cannot-cut')` for the first that may not. */
+export function portsOf(prepared: Prepared, names: readonly string[], where = ''): Port[] {
   return names.map((name) => {
     const port = prepared.ports.get(name)
     if (port === undefined) {

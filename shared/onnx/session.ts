@@ -67,6 +67,9 @@ export async function loadEngine(): Promise<Engine> {
         intraOpNumThreads: 1,
         interOpNumThreads: 1,
         logSeverityLevel: 4, // fatal only: every error is thrown as well
+        // x64 CPUs without VNNI saturate sums of uint8 x int8 products, silently: seen to cost 3 % of accuracy. This has
+        // the optimiser turn int8 weights into uint8 there; it does nothing on other CPUs.
+        extra: { session: { x64quantprecision: '1' } },
         ...(optimizedModelPath !== undefined && { optimizedModelFilePath: optimizedModelPath }),
         ...(profilePrefix !== undefined && { enableProfiling: true, profileFilePrefix: profilePrefix }),
       }
