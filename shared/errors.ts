@@ -66,3 +66,9 @@ export class Refusal extends Error {
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }
+
+/** A stranger's value in a sentence: short, and never by a `toString` of its own. */
+export function shown(value: unknown): string {
+  const isPlain = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint'
+  return isPlain ? String(value).slice(0, 64) : typeof value
+}

@@ -6,7 +6,7 @@
 
 import { asBuffer, concat, equal, utf8 } from '../bytes.js'
 import { decodeCanonical, encodeCanonical } from '../cbor.js'
-import { Refusal } from '../errors.js'
+import { Refusal, shown } from '../errors.js'
 import { type DeviceId, deviceIdOf, idBytes } from '../ids.js'
 import { tagBytes } from './aead.js'
 import { hashBytes } from './hash.js'
@@ -126,7 +126,7 @@ function check(fields: unknown): FileHeader {
   const [version1, alg, log2, model, segment, version, device, plainLength, salt] = fields as unknown[]
   if (version1 !== format || alg !== fileAlg || log2 !== chunkLog2) {
     throw bad(
-      `is of format ${String(version1)}, algorithm ${String(alg)}, chunk size 2^${String(log2)}; known is 1, 1, 2^16`,
+      `is of format ${shown(version1)}, algorithm ${shown(alg)}, chunk size 2^${shown(log2)}; known is 1, 1, 2^16`,
     )
   }
   if (!isBytes(model, 16)) throw bad('names its model not by 16 bytes')
@@ -137,7 +137,7 @@ function check(fields: unknown): FileHeader {
   if (!isBytes(device, 16)) throw bad('names its device not by 16 bytes')
   if (!isCount(plainLength) || plainLength > maxPlainBytes) {
     throw bad(
-      `holds ${String(plainLength)} bytes of weights, the limit is ${maxPlainBytes}: cut the model into more segments`,
+      `holds ${shown(plainLength)} bytes of weights, the limit is ${maxPlainBytes}: cut the model into more segments`,
     )
   }
   if (!isBytes(salt, saltBytes)) throw bad('has no salt of 32 bytes')

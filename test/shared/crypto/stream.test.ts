@@ -227,14 +227,12 @@ t.test('every field of the header is checked, even where the commitment holds', 
     [7, maxPlainBytes + 1],
     [7, 2n ** 63n],
     [7, null],
+    [7, { toString: 1, valueOf: 1 }],
+    [0, [{ toString: 1 }]],
     [8, new Uint8Array(31)],
   ]
   for (const [index, value] of wrongFields) {
-    t.throws(
-      () => parseFileHeader(withField(index, value)),
-      { code: 'bad-segment' },
-      `field ${index} = ${String(value)}`,
-    )
+    t.throws(() => parseFileHeader(withField(index, value)), { code: 'bad-segment' }, `field ${index}`)
   }
   const nested = encodeCanonical({ not: 'an array' })
   t.throws(
