@@ -9,6 +9,7 @@ import { legalCuts } from '#shared/onnx/cuts.js'
 import { chain, type Segment } from '#shared/onnx/extract.js'
 import { prepare } from '#shared/onnx/prepare.js'
 import { profile } from '#shared/onnx/profile.js'
+import { makeSample } from '#shared/onnx/sample.js'
 import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
 import { byteLength, type Port } from '#shared/onnx/tensor.js'
 
@@ -57,7 +58,7 @@ export async function cutModel(request: CutRequest, partition: Partition): Promi
     ...(folder === undefined ? {} : { folder }),
   })
   const cuts = legalCuts(prepared).map(({ at, bytes }) => ({ at, bytes }))
-  const nodeUs = stages > 1 && cuts.length >= stages ? await profile(prepared, engine, sample, profileRuns) : prepared.nodes.map(() => 1)
+  const nodeUs = stages > 1 && cuts.length >= stages ? await profile(prepared, engine, sample ?? makeSample(prepared.inputs), profileRuns) : prepared.nodes.map(() => 1)
   const costs = { nodeUs, cuts, inputBytes: sumBytes(prepared.inputs), outputBytes: sumBytes(prepared.outputs) }
   return {
     hash: prepared.hash,

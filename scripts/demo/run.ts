@@ -107,7 +107,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     ])
     deployment.segmentBytes.forEach((bytes, i) => onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`))
     await Promise.race([lost, Promise.all([hub.ready(readyWithinMs), client.ready()])])
-    const reference = opened(openReference(deployment.cut.whole), (thread) => thread.close())
+    const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
     const tally = new Tally(systemClock.monotonicMs())
     const demo: RunningDemo = { running, deployment, processes, client, tally }
     onStep('every stage is ready')

@@ -103,7 +103,9 @@ function withNoise(tensor: Tensor, seed: string): Tensor {
   if (!(tensor.data instanceof Uint8Array) || (tensor.dtype !== 'float32' && tensor.dtype !== 'float64')) return tensor
   const data = Uint8Array.from(tensor.data)
   const values = tensor.dtype === 'float32' ? new Float32Array(data.buffer) : new Float64Array(data.buffer)
-  const scale = noise * (values.reduce((most, value) => Math.max(most, Math.abs(value)), 0) || 1)
+  let largest = 0
+  for (const value of values) largest = Math.max(largest, Math.abs(value))
+  const scale = noise * (largest || 1)
   // One short seeded pattern, repeated: distinct for every request, cheap for large inputs.
   const pattern = seededRandom(seed)(256)
   for (let i = 0; i < values.length; i++) values[i]! += scale * (pattern[i & 255]! / 255 - 0.5)

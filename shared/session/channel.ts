@@ -256,7 +256,7 @@ export class Channel {
   #sendFlow(): void {
     while (this.#flowIsDue || this.#settled.size > 0) {
       // What a lost carrier does not take is not lost: the peer sends again, and hears again that it is settled.
-      if (this.#carrier === undefined || !this.#session > 0) return
+      if (this.#carrier === undefined || this.#session === 0) return
       this.#flowIsDue = false
       const settled: [Uint8Array, Uint8Array, number[]][] = []
       let room = maxAcknowledged
