@@ -1,6 +1,6 @@
 /**
  * `tessera-edge/testing`: a whole fleet in one process. The same hub, devices and clients as on real machines, over streams
- * in memory: no ports, no files; time is stepped by hand and everything random comes from a seed, so a run repeats.
+ * in memory: no ports, no files. Time is stepped by hand and all identities, keys and requests come from a seed.
  */
 
 import { createBroker } from '#broker/bus/broker.js'
@@ -15,17 +15,18 @@ import { SteppedClock } from '#shared/clock.js'
 import { nodeAeads, type Aeads } from '#shared/crypto/aead.js'
 import { identityFrom, type Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
-import { newDeviceId, newFleetId, type DeviceId } from '#shared/ids.js'
+import { newDeviceId, newFleetId, type DeviceId, type FleetId } from '#shared/ids.js'
 import { seededRandom, type Random } from '#shared/random.js'
 import { MemoryNetwork } from './support/memory-network.js'
 
 export { MemoryNetwork } from './support/memory-network.js'
 
 export interface FleetOptions {
-  /** Devices that are there from the start. */
+  /** Devices that are there from the start; 3 unless given. */
   readonly devices?: number
   readonly seed?: string | number
   readonly link?: LinkMode
+  /** Inline unless given: worker threads are real, but nobody can step them. */
   readonly engine?: EngineMode | 'auto'
   /** Ciphers of all members: another implementation, or one that records. */
   readonly aeads?: Aeads
@@ -34,51 +35,98 @@ export interface FleetOptions {
 
 /** How far the clock moves between two looks at the event loop. */
 const stepMs = 5
-/** Steps after which something that was waited for will not happen any more (10 minutes of the fleet's time). */
+/** What has not happened in 10 minutes of the fleet's time will not happen. */
 const maxSteps = 120_000
 
-/** A device of the fleet that can be killed and started again with the same identity and the same sealed files. */
-export interface FleetDevice {
+/** Who a member is, from start to start. */
+interface Who {
   readonly name: string
   readonly id: DeviceId
-  readonly device: Device
-  /** Ends its process without a word: streams break, memory is gone. */
-  kill(): Promise<void>
-  /** Starts it again; another process of the same device. */
-  start(): Promise<void>
+  readonly identity: Identity
+}
+
+/** A device of the fleet; it can be killed, and started again with the same identity and the same sealed files. */
+export class FleetDevice implements Who {
+  readonly name: string
+  readonly id: DeviceId
+  readonly identity: Identity
+  readonly #fleet: Fleet
+  readonly #store: SegmentStore = memoryStore()
+  #device: Device | undefined
+
+  constructor(fleet: Fleet, who: Who) {
+    this.#fleet = fleet
+    this.name = who.name
+    this.id = who.id
+    this.identity = who.identity
+  }
+
+  /** The running device; throws while it is killed. */
+  get device(): Device {
+    if (this.#device === undefined) throw new Error(`${this.name} is not running`)
+    return this.#device
+  }
+
+  async start(): Promise<void> {
+    const { engine } = this.#fleet.options
+    this.#device = await this.#fleet.during(
+      Device.start({ ...this.#fleet.memberOptions(this), store: this.#store, engine }),
+    )
+  }
+
+  /** Ends it without a goodbye: streams break, whatever was in memory is gone. */
+  async kill(): Promise<void> {
+    const device = this.#device
+    this.#device = undefined
+    this.#fleet.network.drop(this.name)
+    await device?.close()
+  }
 }
 
 export class Fleet {
-  readonly clock = new SteppedClock()
-  readonly network = new MemoryNetwork()
+  readonly clock: SteppedClock
+  readonly network: MemoryNetwork
   readonly hub: Hub
+  readonly options: Required<Omit<FleetOptions, 'devices'>>
   readonly devices: FleetDevice[] = []
   readonly clients: Client[] = []
-  readonly #options: Required<Omit<FleetOptions, 'devices'>>
+  readonly #fleet: FleetId
+  readonly #hubKey: Uint8Array
   readonly #random: Random
-  readonly #common: { readonly fleet: ReturnType<typeof newFleetId>; readonly hubKey: Uint8Array }
 
-  private constructor(options: Required<Omit<FleetOptions, 'devices'>>, random: Random, common: Fleet['#common'], hub: (fleet: Fleet) => Hub) {
-    this.#options = options
-    this.#random = random
-    this.#common = common
-    this.hub = hub(this)
+  private constructor(parts: {
+    clock: SteppedClock
+    network: MemoryNetwork
+    hub: Hub
+    options: Required<Omit<FleetOptions, 'devices'>>
+    fleet: FleetId
+    hubKey: Uint8Array
+    random: Random
+  }) {
+    this.clock = parts.clock
+    this.network = parts.network
+    this.hub = parts.hub
+    this.options = parts.options
+    this.#fleet = parts.fleet
+    this.#hubKey = parts.hubKey
+    this.#random = parts.random
   }
 
-  /** Starts a hub and `devices` devices, and waits until all are online. */
-  static async start({ devices = 3, seed = 1, link = 'auto', engine = 'inline', aeads = nodeAeads, log = () => {} }: FleetOptions = {}): Promise<Fleet> {
+  /** Starts a hub and its devices; resolves when all are online. */
+  static async start(given: FleetOptions = {}): Promise<Fleet> {
+    const { devices = 3, seed = 1, link = 'auto', engine = 'inline', aeads = nodeAeads, log = () => {} } = given
     const random = seededRandom(seed)
-    const fleetId = newFleetId(random)
-    const id = newDeviceId(random)
-    const identity = identityFrom(random(32))
     const clock = new SteppedClock()
     const network = new MemoryNetwork()
-    const broker = await createBroker({ fleet: fleetId, plane: 'control', hub: id, clock })
-    const relay = await createRelay({ fleet: fleetId, hub: id, clock, inProcess: true })
+    const fleet = newFleetId(random)
+    const id = newDeviceId(random)
+    const identity = identityFrom(random(32))
+    const broker = await createBroker({ fleet, plane: 'control', hub: id, clock })
+    const relay = await createRelay({ fleet, hub: id, clock, inProcess: true })
     network.listen('hub', (stream) => broker.handle(stream, { mayIdle: true }))
-    network.listen('relay', (stream) => relay.handle(stream))
+    network.listen('relay', (stream) => relay.handle(stream, { mayIdle: true }))
     const hub = await Hub.start({
-      fleet: fleetId,
+      fleet,
       id,
       identity,
       clock,
@@ -91,9 +139,88 @@ export class Fleet {
       cutsInline: true,
       log: (event, nouns) => log('hub', event, nouns),
     })
-    const fleet = new Fleet({ clock, network, hub, random, common: { fleet: fleetId, hubKey: identity.publicKey }, options: { seed, link, engine, aeads, log } })
-    for (let i = 0; i < devices; i++) await fleet.addDevice(`device-${i}`)
-    await fleet.until(() => hub.members().filter((member) => member.state === 'online').length === devices)
-    return fleet
+    const options = { seed, link, engine, aeads, log }
+    const whole = new Fleet({ clock, network, hub, options, fleet, hubKey: identity.publicKey, random })
+    for (let i = 0; i < devices; i++) await whole.addDevice(`device-${i}`)
+    await whole.until(() => hub.members().filter((member) => member.state === 'online').length === devices)
+    return whole
+  }
+
+  async addDevice(name: string): Promise<FleetDevice> {
+    const device = new FleetDevice(this, this.#who(name))
+    this.devices.push(device)
+    await device.start()
+    return device
+  }
+
+  /** A client that is online; its pipeline is ready once a model is deployed. */
+  async addClient(name = `client-${this.clients.length}`): Promise<Client> {
+    const client = await this.during(Client.connect(this.memberOptions(this.#who(name))))
+    this.clients.push(client)
+    return client
+  }
+
+  /** Deploys a model; resolves when every stage is ready. */
+  async deploy(request: DeployRequest): Promise<Deployment> {
+    const deployment = await this.during(this.hub.deploy(request))
+    await this.during(this.hub.ready(60_000))
+    return deployment
+  }
+
+  /** Steps time until `condition` holds. Throws `Refusal('timed-out')` when it never does. */
+  async until(condition: () => boolean): Promise<void> {
+    for (let step = 0; !condition(); step++) {
+      if (step === maxSteps) throw new Refusal('timed-out', `it did not happen (seed ${this.options.seed})`)
+      await this.step(stepMs)
+    }
+  }
+
+  /** Steps time until `action` settles, and gives what it gives. */
+  async during<T>(action: Promise<T>): Promise<T> {
+    let isSettled = false
+    const settled = action.finally(() => {
+      isSettled = true
+    })
+    settled.catch(() => {}) // thrown below
+    await this.until(() => isSettled)
+    return settled
+  }
+
+  /** Moves time by `ms`, then lets everything that is ready happen. */
+  async step(ms: number): Promise<void> {
+    this.clock.step(ms)
+    for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve))
+  }
+
+  /** Ends all members; nothing goes on afterwards. */
+  async close(): Promise<void> {
+    for (const client of this.clients) await this.during(client.close())
+    for (const device of this.devices) await this.during(device.kill())
+    await this.during(this.hub.close())
+  }
+
+  /** What every member of this fleet is started with. */
+  memberOptions(who: Who) {
+    const { link, aeads, log } = this.options
+    return {
+      fleet: this.#fleet,
+      id: who.id,
+      identity: who.identity,
+      name: who.name,
+      clock: this.clock,
+      random: this.#random,
+      aeads,
+      link,
+      hubKey: this.#hubKey,
+      keepaliveSeconds: 0, // streams in memory cannot die silently
+      dialHub: () => this.network.dial(who.name, 'hub'),
+      dialRelay: () => this.network.dial(who.name, 'relay'),
+      transport: this.network.transport(who.name),
+      log: (event: string, nouns: Record<string, unknown>) => log(who.name, event, nouns),
+    }
+  }
+
+  #who(name: string): Who {
+    return { name, id: newDeviceId(this.#random), identity: identityFrom(this.#random(32)) }
   }
 }

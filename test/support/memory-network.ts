@@ -1,41 +1,43 @@
-/** A network in memory: streams between named hosts, with no ports; every byte can be tapped, every link cut. */
+/** A network in memory: streams between named hosts, with no ports; every byte can be tapped, every way cut. */
 
-import { duplexPair, type Duplex } from 'node:stream'
+import type { Duplex } from 'node:stream'
+import type { Transport } from '#device/link/transport.js'
 import { Refusal } from '#shared/errors.js'
-import type { Address, Transport } from '#device/link/transport.js'
+import { memoryLink } from './memory-link.js'
 
-/** Sees a chunk on its way; may not keep it without a copy. */
-export type Tap = (chunk: Uint8Array, from: string, to: string) => void
+/** Sees bytes on their way between two hosts; may not keep them without a copy. */
+export type Tap = (bytes: Uint8Array, way: readonly [string, string]) => void
 
 export class MemoryNetwork {
   readonly #hosts = new Map<string, (stream: Duplex, origin: string) => void>()
-  readonly #links = new Map<Duplex, { from: string; to: string }>()
+  readonly #open = new Set<{ readonly end: Duplex; readonly way: readonly [string, string] }>()
   readonly #cut = new Set<string>()
   readonly #taps = new Set<Tap>()
 
-  /** Calls `tap` with every chunk from now on; returns how to stop. */
+  /** Calls `tap` with all bytes from now on; returns how to stop. */
   tap(tap: Tap): () => void {
     this.#taps.add(tap)
     return () => this.#taps.delete(tap)
   }
 
-  /** Takes streams for `host`. */
+  /** Takes streams for `host`; returns how to stop. */
   listen(host: string, onStream: (stream: Duplex, origin: string) => void): () => void {
     this.#hosts.set(host, onStream)
     return () => this.#hosts.delete(host)
   }
 
-  /** A stream from one host to another; it fails like TCP where nobody listens or the way is cut. */
+  /** A stream between two hosts; it fails as TCP does where nobody listens or the way is cut. */
   dial(from: string, to: string): Duplex {
-    const [near, far] = duplexPair()
+    const way = [from, to] as const
+    const [near, far] = memoryLink({ onBytes: (bytes) => this.#taps.forEach((tap) => tap(bytes, way)) })
     const listener = this.#hosts.get(to)
-    if (listener === undefined || this.#isCut(from, to)) {
+    if (listener === undefined || this.#cut.has(nameOf(way))) {
       process.nextTick(() => near.destroy(new Refusal('link-failed', `nobody answers at ${to}`)))
-      far.destroy()
       return near
     }
-    this.#watch(near, far, from, to)
-    this.#watch(far, near, to, from)
+    const entry = { end: near, way }
+    this.#open.add(entry)
+    near.once('close', () => this.#open.delete(entry))
     process.nextTick(() => {
       if (near.destroyed) return
       near.emit('connect')
@@ -51,45 +53,32 @@ export class MemoryNetwork {
         const unlisten = this.listen(host, onStream)
         return Promise.resolve({
           addresses: [{ host, port: 1 }],
-          close: () => {
+          close() {
             unlisten()
             return Promise.resolve()
           },
         })
       },
-      dial: ({ host: to }: Address) => this.dial(host, to),
+      dial: ({ host: to }) => this.dial(host, to),
     }
   }
 
   /** Ends every stream between the two and refuses new ones until `mend`. */
   cut(a: string, b: string): void {
-    this.#cut.add(pair(a, b))
-    for (const [stream, { from, to }] of this.#links) if (pair(from, to) === pair(a, b)) stream.destroy()
+    this.#cut.add(nameOf([a, b]))
+    for (const { end, way } of this.#open) if (nameOf(way) === nameOf([a, b])) end.destroy()
   }
 
   mend(a: string, b: string): void {
-    this.#cut.delete(pair(a, b))
+    this.#cut.delete(nameOf([a, b]))
   }
 
-  #isCut(a: string, b: string): boolean {
-    return this.#cut.has(pair(a, b))
-  }
-
-  /** Taps what `stream` writes, and ends the other side when it ends. */
-  #watch(stream: Duplex, other: Duplex, from: string, to: string): void {
-    this.#links.set(stream, { from, to })
-    const write = stream._write.bind(stream)
-    stream._write = (chunk: Uint8Array, encoding, done) => {
-      for (const tap of this.#taps) tap(chunk, from, to)
-      write(chunk, encoding, done)
-    }
-    stream.once('close', () => {
-      this.#links.delete(stream)
-      other.destroy()
-    })
+  /** Ends every stream of a host, as when its process is killed. */
+  drop(host: string): void {
+    for (const { end, way } of this.#open) if (way.includes(host)) end.destroy()
   }
 }
 
-function pair(a: string, b: string): string {
-  return a < b ? `${a}|${b}` : `${b}|${a}`
+function nameOf(way: readonly [string, string]): string {
+  return way.toSorted().join('|')
 }
