@@ -11,7 +11,7 @@ import type { Assignment } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
-import type { RelayBroker } from './bus/relay.js'
+import type { Relay } from './bus/relay.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions, type BornMember } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
@@ -36,7 +36,7 @@ export interface HubOptions {
   /** Grows with every start; seconds since the Unix epoch will do. Below 2^32. */
   readonly term: number
   readonly broker: Broker
-  readonly relay: RelayBroker
+  readonly relay: Relay
   /** Where devices find the relay broker. */
   readonly relayAddress: { readonly host: string; readonly port: number }
   /** Cut models on the hub's own thread: for a fleet within one process. */

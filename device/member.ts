@@ -17,7 +17,7 @@ import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/sessio
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
-import { connectRelay } from './link/relay.js'
+import { openRelayLink } from './link/relay.js'
 import type { Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
 
@@ -40,6 +40,8 @@ export interface MemberOptions {
   readonly dialRelay: (access: RelayAccess) => Duplex
   readonly transport: Transport
   readonly hubKey?: Uint8Array
+  /** The hub's `host:port`, for people. */
+  readonly hub?: string
   readonly keepaliveSeconds?: number
   /** Refuses the start when the hub does not answer, instead of trying on. */
   readonly failWithoutHub?: boolean
@@ -125,7 +127,7 @@ export class Member {
       if (options.link === 'direct' || relayToken !== undefined) return
       relayToken = access.token
       peers.useRelay(
-        connectRelay({ fleet, id, bootId, clock, random, token: access.token, connect: () => options.dialRelay(access), onRefused: refused }),
+        openRelayLink({ fleet, id, bootId, clock, random, token: access.token, connect: () => options.dialRelay(access) }),
       )
     }
     const addresses = await peers.listen()
@@ -139,6 +141,8 @@ export class Member {
       connect: options.dialHub,
       ...(options.hubKey === undefined ? {} : { hubKey: options.hubKey }),
       ...(options.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: options.keepaliveSeconds }),
+      ...(options.hub === undefined ? {} : { where: options.hub }),
+      onWaiting: (reason) => options.log('waiting for the hub', { reason }),
       waitForHub: options.failWithoutHub !== true,
       onRefused: ({ reason, topic, message }) => options.log('refused', { code: reason, topic, reason: message }),
     })

@@ -153,6 +153,7 @@ export class Channel {
   close(): void {
     this.detach()
     this.clear()
+    this.#session = 0
     this.#keyring.erase()
   }
 
