@@ -36,8 +36,8 @@ export interface PeersOptions {
   readonly keySource: KeySource
   readonly window: Window
   readonly events: ChannelEvents
-  onRefused(reason: Refusal, peer: DeviceId | undefined): void
-  onLink(peer: DeviceId, link: LinkKind | 'none'): void
+  readonly onRefused: (reason: Refusal, peer: DeviceId | undefined) => void
+  readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
 }
 
 interface Peer {
@@ -134,7 +134,9 @@ export class Peers {
   }
 
   async close(): Promise<void> {
-    for (const peer of this.#peers.values()) {
+    const peers = [...this.#peers.values()]
+    this.#peers.clear() // a link that ends now is replaced by no other
+    for (const peer of peers) {
       peer.unsubscribe()
       peer.channel.close()
     }
