@@ -22,7 +22,7 @@ const duringSetup = 'TESSERA_SETUP'
 
 /** `npm ci`: exactly what the lock file says. */
 export async function install({ root, reason, progress, children }) {
-  const total = packagesFor(state.lockedPackages(root), process.platform, process.arch)
+  const total = packagesFor(state.lockedPackages(root), process.platform, process.arch, libc())
   const fetched = new Set()
   const watch = (line) => {
     const tarball = /\/-\/([^/]+\.tgz)/.exec(line)
@@ -95,6 +95,12 @@ export async function prepare({ root, progress, children }) {
   await buildTap({ root, reason: 'npm has installed', progress, children }).catch((error) => {
     if (!(error instanceof SetupFailure)) throw error // `npm test` tries again, and says it
   })
+}
+
+/** The C library that packages for Linux are told apart by. */
+function libc() {
+  if (process.platform !== 'linux') return undefined
+  return process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
 }
 
 /** The npm that runs us, or the first on the path. */
