@@ -23,14 +23,17 @@ const duringSetup = 'TESSERA_SETUP'
 /** `npm ci`: exactly what the lock file says. */
 export async function install({ root, reason, progress, children }) {
   const total = packagesFor(state.lockedPackages(root), process.platform, process.arch, libc())
+  const known = new Set()
   const fetched = new Set()
   const watch = (line) => {
-    const tarball = /\/-\/([^/]+\.tgz)/.exec(line)
-    if (tarball !== null) fetched.add(tarball[1])
+    const [, url] = /^npm http \S+ (?:GET 200 )?(\S+)/.exec(line) || []
+    if (url !== undefined) (url.endsWith('.tgz') ? fetched : known).add(url)
   }
-  progress.begin(`installing ${total} packages`, reason, () =>
-    fetched.size < total ? `${fetched.size} fetched` : 'all fetched, unpacking',
-  )
+  const detail = () => {
+    if (fetched.size === 0) return `${known.size} looked up`
+    return fetched.size < total ? `${fetched.size} fetched` : 'all fetched, unpacking'
+  }
+  progress.begin(`installing ${total} packages`, reason, detail)
   state.forgetInstall(root)
   // `http` shows each package as it comes, which is all the progress that npm can give without a terminal.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--no-progress', '--loglevel=http']
