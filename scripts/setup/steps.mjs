@@ -18,6 +18,8 @@ export class Interrupted extends Error {
 }
 
 const lastLines = 20
+/** Requests, warnings, and the stack and inner fields of an error. */
+const npmNoise = /^npm (http|warn|WARN) |^npm (error|ERR!)( {2,}|\s*$| [{}])/
 const duringSetup = 'TESSERA_SETUP'
 
 /** `npm ci`: exactly what the lock file says. */
@@ -40,7 +42,7 @@ export async function install({ root, reason, progress, children }) {
   const result = await run(npm(args), { root, env: installEnv(process.env), watch, children })
   if (result.status !== 0) {
     progress.end()
-    const words = result.lines.filter((line) => !/^npm (http|warn|WARN) /.test(line) && line.trim() !== '')
+    const words = result.lines.filter((line) => line.trim() !== '' && !npmNoise.test(line))
     process.stderr.write(`${words.slice(-lastLines).join('\n')}\n`)
     throw new SetupFailure(`\`npm ci\` failed: ${npmCause(words.join('\n'))}`)
   }
@@ -129,7 +131,9 @@ function run([command, ...args], { root, env = process.env, watch = () => {}, ch
     let stopped
     const stop = (signal) => {
       stopped = signal
-      if (child.exitCode === null) process.kill(grouped ? -child.pid : child.pid, 'SIGTERM')
+      // Not politely: npm would go on for a minute before it heeds, and what it leaves half done is made anew anyway.
+      if (child.exitCode === null && child.signalCode === null)
+        process.kill(grouped ? -child.pid : child.pid, 'SIGKILL')
     }
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
     for (const signal of signals) process.on(signal, stop)

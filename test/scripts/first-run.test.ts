@@ -132,10 +132,10 @@ t.test('packages that somebody has linked in are never installed over', (t) => {
 })
 
 t.test('a setup that is asked to stop takes npm with it, says so and leaves no lock', async (t) => {
-  // This npm asks its parent to stop, once it runs, and would itself run for ever.
+  // This npm asks its parent to stop, once it runs, and would itself run for ever, like the real one deaf to requests.
   const dir = clone(
     t,
-    `fs.writeFileSync('npm.pid', String(process.pid)); process.kill(process.ppid, 'SIGINT'); setInterval(() => {}, 1e6)`,
+    `fs.writeFileSync('npm.pid', String(process.pid)); process.on('SIGTERM', () => {}); process.kill(process.ppid, 'SIGINT'); setInterval(() => {}, 1e6)`,
   )
   const child = spawn(...unwatchedNode(join(dir, 'scripts/setup.mjs')), {
     env: environment(dir),
