@@ -74,9 +74,8 @@ export function npmCause(output) {
 }
 
 /** How many of the lock's packages npm will install on this platform: optional ones only where they fit. */
-export function packagesFor(locked, os, cpu) {
+export function packagesFor(locked, os, cpu, libc) {
   const fits = (allowed, value) => allowed === undefined || allowed.includes(value)
-  return Object.keys(locked).filter(
-    (name) => name !== '' && (!locked[name].optional || (fits(locked[name].os, os) && fits(locked[name].cpu, cpu))),
-  ).length
+  const belongs = (entry) => fits(entry.os, os) && fits(entry.cpu, cpu) && fits(entry.libc, libc)
+  return Object.keys(locked).filter((name) => name !== '' && (!locked[name].optional || belongs(locked[name]))).length
 }
