@@ -231,5 +231,5 @@ export function storedBytes(tensor: TensorValue): number {
   if (tensor.rawData.length > 0) return tensor.rawData.length
   const dtype = dtypeOf(tensor.dataType)
   if (dtype === undefined || dtype === 'string') return tensor.stringData.reduce((sum, text) => sum + text.length, 0)
-  return elementCount(tensor.dims.map(Number)) * itemBytes[dtype]
+  return Math.max(0, elementCount(tensor.dims.map(Number)) * itemBytes[dtype])
 }
