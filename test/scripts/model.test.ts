@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, truncate, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import t, { type Test } from 'tap'
 import { encodeTensorFile } from '#shared/onnx/tensor-file.js'
@@ -165,11 +165,14 @@ t.test('each mistake gets one sentence and a status of its own', async (t) => {
   const folder = t.testdirName
   await writeFile(join(folder, 'page.html'), '<html>')
   await writeFile(join(folder, 'half.onnx'), (await readFile(file)).subarray(0, 80))
+  await writeFile(join(folder, 'huge.onnx'), '')
+  await truncate(join(folder, 'huge.onnx'), 2 ** 31) // a sparse file: no bytes on the disk
   const out = ['--out', join(folder, 'out')]
   const mistakes: [status: number, words: RegExp, ...args: string[]][] = [
     [3, /no file '.*absent\.onnx' \[missing-file\]/, 'check', join(folder, 'absent.onnx')],
     [6, /page\.html': the file is no ONNX model \[not-onnx\]/, 'check', join(folder, 'page.html')],
     [6, /half\.onnx': the ONNX file is truncated/, 'verify', join(folder, 'half.onnx')],
+    [6, /more than the 2 GiB/, 'check', join(folder, 'huge.onnx')],
     [6, /is not a file/, 'cuts', folder],
     [6, /holds no test_data_set/, 'verify', file, '--data', join(folder, 'nowhere')],
     [6, /not into 9 .*\[cannot-cut\]|not into 9 \[cannot-cut\]/, 'split', file, '--into', '9', ...out],
