@@ -20,14 +20,15 @@ export function nodeComplaint(needed, running) {
 export function installReason({ present, linked, tools, needsTools, stamp, lock, abi, platform, held, locked }) {
   if (!present) return 'nothing is installed yet'
   if (linked) return undefined
-  if (needsTools && !tools) return 'the development tools are missing'
+  const unfinished = 'the last installation did not finish'
+  if (needsTools && !tools) return stamp === undefined ? unfinished : 'the development tools are missing'
   if (stamp !== undefined && stamp.platform !== platform)
     return `it was installed for ${stamp.platform}, this is ${platform}`
   if (stamp !== undefined && stamp.abi !== abi) return `it was built for Node ABI ${stamp.abi}, this is ${abi}`
   if (stamp !== undefined && stamp.lock === lock) return undefined
   // Installed by hand, or added to: npm's own note of what it did says whether that is what the lock file asks.
   if (held !== undefined && sameInstallation(locked, held)) return undefined
-  return stamp === undefined ? 'the last installation did not finish' : 'package-lock.json has changed'
+  return stamp === undefined ? unfinished : 'package-lock.json has changed'
 }
 
 /** Whether npm holds every package of the lock, save optional ones (other platforms'), and none that the lock lacks. */

@@ -92,8 +92,9 @@ export async function buildTap({ root, reason, progress, children }) {
   progress.done('prepared the test runner')
 }
 
-/** Called by `npm ci` at its end. Without development tools (`--omit=dev`) there is nothing to prepare. */
+/** Called by `npm ci` and `npm install` at their end. Without development tools (`--omit=dev`) there is nothing to prepare. */
 export async function prepare({ root, progress, children }) {
+  if (['pack', 'publish'].includes(process.env.npm_command)) return // npm calls it then too, and has installed nothing
   if (process.env[duringSetup] !== undefined) return // our own `npm ci`: the test runner is prepared when tests need it
   state.noteInstall(root, {})
   if (!fs.existsSync(path.join(root, 'node_modules', 'tap', 'package.json'))) return

@@ -82,6 +82,21 @@ t.test('the first start installs, builds and becomes the program; the second onl
   t.end()
 })
 
+t.test('what npm has installed by itself is not installed again', (t) => {
+  const dir = clone(t)
+  const byHand = (command: string): void => {
+    spawnSync(...unwatchedNode('npm-cli.js', command), { cwd: dir })
+    const npm = { ...environment(dir), npm_command: command }
+    spawnSync(...unwatchedNode(join(dir, 'scripts/setup.mjs'), 'prepare'), { env: npm })
+  }
+  byHand('pack')
+  t.match(setup(dir).stderr, /the last installation did not finish/, 'packing is no installation')
+  writeFileSync(join(dir, 'package-lock.json'), `${readFileSync(join(dir, 'package-lock.json'), 'utf8')}\n`)
+  byHand('ci')
+  t.equal(setup(dir).stderr, '')
+  t.end()
+})
+
 t.test('what is gone from the sources is gone from the build', (t) => {
   const dir = clone(t)
   writeFileSync(join(dir, 'shared/old.ts'), 'export {}\n')

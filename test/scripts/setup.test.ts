@@ -88,6 +88,7 @@ t.test(
     t.equal(reason({ ...installed, platform: 'darwin-arm64' }), 'it was installed for linux-x64, this is darwin-arm64')
     t.equal(reason({ ...installed, lock: 'M' }), 'package-lock.json has changed')
     t.equal(reason(unnoted), 'the last installation did not finish')
+    t.equal(reason({ ...unnoted, tools: false }), 'the last installation did not finish')
     t.equal(
       reason({ ...changed, linked: true }),
       undefined,
