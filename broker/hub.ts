@@ -93,7 +93,6 @@ export class Hub {
       identity,
       bootId,
       clock,
-      random,
       broker,
       onRefused: (refused) => options.log('refused', { ...refused }),
     })

@@ -42,7 +42,7 @@ export function folderStore(folder: string): SegmentStore {
   return {
     async open(fileHash, fileBytes) {
       const path = join(folder, `${toHex(fileHash)}.ednw`)
-      return onDisk(path, async () => {
+      return onDisk<Rest>(path, async () => {
         await mkdir(folder, { recursive: true, mode: 0o700 })
         const isWhole = await stat(path).then(
           () => true,

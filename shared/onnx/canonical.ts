@@ -14,7 +14,7 @@ import {
   type Value,
 } from './onnx_pb.js'
 import type { GraphModel } from './parse.js'
-import { badGraph, everyNode, initializerNames, readsOf, showNode } from './subgraph.js'
+import { badGraph, initializerNames, nodesInside, readsOf, showNode } from './subgraph.js'
 import { encodeTensor, type TensorFields } from './tensor-file.js'
 
 /** The nodes a graph may have: far above real networks (tens of thousands), to bound the work a stranger's file makes. */
@@ -191,13 +191,11 @@ function dropDead(graph: Graph): void {
   graph.sparseInitializer = graph.sparseInitializer.filter((sparse) => live.has(sparse.values?.name ?? ''))
 }
 
-/** Profiles tell nodes apart by name, those inside subgraphs too. Names already unique stay. */
-function nameNodes(model: GraphModel): void {
-  const outer = new Set(model.graph.node)
+/** Names are unique, inside subgraphs too: profiles tell nodes apart by them. Those already unique stay. */
+function nameNodes({ graph }: GraphModel): void {
   const taken = new Set<string>([''])
-  for (const node of everyNode(model)) if (!outer.has(node)) taken.add(node.name)
   const used = new Map<string, number>() // per stem, so that a thousand unnamed Relu cost a thousand steps
-  for (const node of model.graph.node) {
+  for (const node of [...graph.node, ...graph.node.flatMap((node) => [...nodesInside(node)])]) {
     const stem = node.name === '' ? node.opType : node.name
     let name = stem
     let count = used.get(stem) ?? 0

@@ -48,8 +48,13 @@ export function* everyNode(model: GraphModel): Generator<Node> {
 function* nodesWithin(nodes: readonly Node[]): Generator<Node> {
   for (const node of nodes) {
     yield node
-    for (const graph of subgraphsOf(node)) yield* nodesWithin(graph.node)
+    yield* nodesInside(node)
   }
+}
+
+/** The nodes of a node's subgraphs, and of theirs. */
+export function* nodesInside(node: Node): Generator<Node> {
+  for (const graph of subgraphsOf(node)) yield* nodesWithin(graph.node)
 }
 
 /** Every tensor stored in a model, wherever it hides. */

@@ -19,9 +19,10 @@ const envelope = z.strictObject({
   from: deviceId,
   /** Fresh at every start of the sender's process. */
   bootId: bytes(8),
-  /** Grows by one with every message of this boot. */
+  /** Grows with every message of this boot; the numbers of a last will are in `outbox.ts`. */
   seq: uint,
   atMs: uint,
+  /** Unix time after which nobody obeys the message any more. */
   expiresMs: uint.optional(),
   replyTo: bytes(8).optional(),
   trace: bytes(25).optional(),
@@ -35,16 +36,19 @@ export type Sign = (message: Uint8Array) => Uint8Array
 /** Whether `signature` over `message` is by the key that belongs to the sender. */
 export type Verify = (message: Uint8Array, signature: Uint8Array) => boolean
 
-/** The bytes that are signed: domain label, full topic, sender, boot, sequence number, expiry and the body as it travels. */
+/** The bytes that are signed: domain label, full topic, everything in the envelope, and the body as it travels. */
 function signedBytes(topic: string, name: TopicName, said: Omit<Envelope, 'sig'>): Uint8Array {
   return encodeCanonical([
     `tessera/1/${name}`,
     topic,
+    said.id,
     said.from,
     said.bootId,
     said.seq,
     said.atMs,
     said.expiresMs ?? null,
+    said.replyTo ?? null,
+    said.trace ?? null,
     said.body,
   ])
 }

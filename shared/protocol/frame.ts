@@ -93,3 +93,9 @@ function checkRange(name: string, value: number, max: number): void {
     throw new RangeError(`${name} ${value} is no whole number up to ${max}`)
   }
 }
+
+/** The counter in a header that we made ourselves: its last 48 bits. */
+export function counterOf(header: Uint8Array): number {
+  const view = new DataView(header.buffer, header.byteOffset)
+  return view.getUint16(10) * 2 ** 32 + view.getUint32(12)
+}

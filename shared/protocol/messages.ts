@@ -156,7 +156,6 @@ export type BlobGet = z.infer<typeof blobGet>
 export const stageTelemetry = z.strictObject({
   plan: uint,
   stage: uint,
-  epoch: uint,
   frames: uint,
   computeUs: uint,
   queued: uint,

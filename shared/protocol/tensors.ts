@@ -4,12 +4,11 @@
  * itself on one, so that where the plaintext is aligned every tensor is a view of it.
  */
 
-import { Packr, Unpackr } from 'msgpackr'
 import { lengthOf } from '../bytes.js'
 import { Refusal, shown } from '../errors.js'
 import { type DeviceId, deviceIdOf, idBytes } from '../ids.js'
 import { frameOverhead, maxFrameBytes } from './frame.js'
-import { endOf, headAt } from './msgpack.js'
+import { alignment, prefixOf, sectionsOf } from './sections.js'
 import { checkTensor, itemBytes, maxTensors, type WireTensor } from './wire-tensor.js'
 
 export type { WireTensor } from './wire-tensor.js'
@@ -41,25 +40,13 @@ export interface Activation {
 }
 
 export const maxHops = 256
-/** 4 MiB: names, shapes, hops and all string tensors of a frame. Bounds what a decoder builds objects of. */
-export const maxMetaBytes = 4 * 2 ** 20
 export const maxFailureCodeChars = 64
 export const maxFailureMessageChars = 1024
 
 const format = 1
-const alignment = 16
 const runBytes = 8
 const maxInteger = 2 ** 48 - 1
-const packr = new Packr({ useRecords: false, moreTypes: false })
-const unpackr = new Unpackr({ useRecords: false, moreTypes: false, int64AsType: 'number' })
 const zeros = new Uint8Array(alignment)
-
-const mapOf3 = 0x83
-const metaKey = Uint8Array.of(0xa4, ...Buffer.from('meta'))
-const padKey = Uint8Array.of(0xa3, ...Buffer.from('pad'), 0xc4)
-const bodyKey = Uint8Array.of(0xa4, ...Buffer.from('body'), 0xc6)
-/** All of the plaintext before the body but meta and padding: keys, and the lengths of pad (u8) and body (u32). */
-const framingBytes = 1 + metaKey.length + padKey.length + 1 + bodyKey.length + 4
 
 /**
  * The plaintext in parts, tensors uncopied between them: do not change a tensor before the parts are used.
@@ -84,14 +71,7 @@ export function encodeActivation(activation: Activation): Uint8Array[] {
     }
     return { n: name, d: dtype, s: shape, o: offset, l: data.length }
   })
-  const meta = packr.pack(metaOf(activation, tensors))
-  if (meta.length > maxMetaBytes) {
-    throw new Refusal(
-      'over-limit',
-      `names, shapes and strings of a frame have ${meta.length} bytes, the limit is ${maxMetaBytes}`,
-    )
-  }
-  const parts = [prefixOf(meta, bodyLength), ...body]
+  const parts = [prefixOf(metaOf(activation, tensors), bodyLength), ...body]
   const length = lengthOf(parts)
   if (length > maxFrameBytes - frameOverhead) {
     throw new Refusal(
@@ -128,25 +108,6 @@ function metaOf(activation: Activation, tensors: readonly object[]): object {
   }
 }
 
-function prefixOf(meta: Uint8Array, bodyLength: number): Uint8Array {
-  const padding = -(framingBytes + meta.length) & (alignment - 1)
-  const prefix = new Uint8Array(framingBytes + meta.length + padding)
-  let at = 0
-  const put = (bytes: Uint8Array): void => {
-    prefix.set(bytes, at)
-    at += bytes.length
-  }
-  prefix[at++] = mapOf3
-  put(metaKey)
-  put(meta)
-  put(padKey)
-  prefix[at++] = padding
-  at += padding
-  put(bodyKey)
-  new DataView(prefix.buffer).setUint32(at, bodyLength)
-  return prefix
-}
-
 /**
  * The activation in a plaintext, tensors as views of it (copied only where misaligned for their type: never when the
  * plaintext's `byteOffset` is a multiple of 16). Throws `Refusal('bad-message')` or `Refusal('bad-tensor')`, nothing else.
@@ -172,38 +133,6 @@ export function decodeActivation(plaintext: Uint8Array): Activation {
     hops: hops.map(hopOf),
     tensors: tensorsOf(tensors, body),
     ...(failure !== undefined && { failure: failureOf(failure) }),
-  }
-}
-
-function sectionsOf(plaintext: Uint8Array): { meta: Record<string, unknown>; body: Uint8Array } {
-  const whole = headAt(plaintext, 0)
-  if (whole.kind !== 'map' || whole.length !== 3) throw bad('another form than {meta, pad, body}')
-  const metaAt = afterKey(plaintext, whole.next, 'meta')
-  const metaEnd = endOf(plaintext.subarray(0, metaAt + maxMetaBytes), metaAt)
-  const pad = headAt(plaintext, afterKey(plaintext, metaEnd, 'pad'))
-  if (pad.kind !== 'bytes' || pad.length >= alignment) throw bad('a pad that is not 0 to 15 bytes')
-  const body = headAt(plaintext, afterKey(plaintext, pad.next + pad.length, 'body'))
-  if (body.kind !== 'bytes' || body.next + body.length !== plaintext.length) throw bad('a body that is not the rest')
-  const meta = unpack(plaintext.subarray(metaAt, metaEnd))
-  if (typeof meta !== 'object' || meta === null || Array.isArray(meta)) throw bad('meta that is no map')
-  return { meta: meta as Record<string, unknown>, body: plaintext.subarray(body.next) }
-}
-
-/** The offset after the text `key`, which must stand at `at`. */
-function afterKey(bytes: Uint8Array, at: number, key: string): number {
-  const { kind, length, next } = headAt(bytes, at)
-  const text = bytes.subarray(next, next + length)
-  if (kind !== 'text' || length !== key.length || String.fromCharCode(...text) !== key)
-    throw bad(`no '${key}' in its place`)
-  return next + length
-}
-
-function unpack(bytes: Uint8Array): unknown {
-  try {
-    return unpackr.unpack(bytes) as unknown
-  } catch (cause) {
-    // A map with keys that are no text, or lists nested deeper than the stack.
-    throw new Refusal('bad-message', 'an activation has meta that cannot be read', { cause })
   }
 }
 

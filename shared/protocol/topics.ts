@@ -4,7 +4,7 @@
  */
 
 import type { z } from 'zod'
-import type { DeviceId, FleetId } from '../ids.js'
+import { isDeviceId, type DeviceId, type FleetId } from '../ids.js'
 import * as shape from './messages.js'
 
 /** Who speaks: the hub, the device whose branch it is, or another device that is its peer in a live plan. */
@@ -252,7 +252,13 @@ const patterns = Object.entries(topics).map(([name, topic]) => ({
   parts: topic.path.split('/'),
 }))
 
-/** Finds the entry of the table that `topic` is an instance of; `undefined` for any other topic or fleet. */
+/** What may stand in a free level that is no device id: short, and without wildcards or control characters. */
+const freeLevel = /^[0-9a-z-]{1,64}$/
+
+/**
+ * Finds the entry of the table that `topic` is an instance of; `undefined` for any other topic or fleet, also where a
+ * level that names a device (`<D>`, `<from>`) holds no device id.
+ */
 export function readTopic(fleet: FleetId, topic: string): ReadTopic | undefined {
   const root = `${fleetRoot(fleet)}/`
   if (!topic.startsWith(root)) return undefined
@@ -264,11 +270,43 @@ export function readTopic(fleet: FleetId, topic: string): ReadTopic | undefined 
       const part = parts[i]!
       if (!place.startsWith('<')) return place === part
       levels.push(part)
-      return part !== ''
+      return place === '<D>' || place === '<from>' ? isDeviceId(part) : freeLevel.test(part)
     })
     if (fits) return { name, levels }
   }
   return undefined
+}
+
+/** One subscription of a device. */
+export interface Filter {
+  readonly name: TopicName
+  readonly filter: string
+  readonly qos: 0 | 1
+}
+
+/**
+ * All that a device reads on a plane, in the order of the table: one filter for each purpose (for each peer where the
+ * purpose is a peer's), none overlapping another, or the broker would deliver twice.
+ */
+export function filtersOf(
+  fleet: FleetId,
+  plane: Topic['plane'],
+  device: DeviceId,
+  peers: Iterable<DeviceId>,
+): readonly Filter[] {
+  const others = [...new Set(peers)].filter((peer) => peer !== device)
+  return Object.entries(topics).flatMap(([key, entry]: [string, Topic]) => {
+    if (entry.plane !== plane) return []
+    const name = key as TopicName
+    const filter = (...levels: Levels): Filter => ({ name, filter: filterOf(fleet, name, ...levels), qos: entry.qos })
+    const byReader: Record<Reader, () => Filter[]> = {
+      all: () => [filter()],
+      device: () => [filter(device)],
+      'hub and peers': () => others.map((peer) => filter(peer)),
+      hub: () => [],
+    }
+    return byReader[entry.to]()
+  })
 }
 
 /** The branch that a topic lies in, for the access rules. */

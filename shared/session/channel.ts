@@ -7,7 +7,7 @@ import type { Cancel, Clock } from '../clock.js'
 import { Refusal } from '../errors.js'
 import { idBytes, deviceIdOf, type DeviceId } from '../ids.js'
 import { controlType, decodeControl, encodeControl, type Control } from '../protocol/control.js'
-import { decodeHeader } from '../protocol/frame.js'
+import { counterOf } from '../protocol/frame.js'
 import { decodeActivation, encodeActivation, type Activation } from '../protocol/tensors.js'
 import { Intake } from './intake.js'
 import type { Keyring } from './keyring.js'
@@ -216,7 +216,7 @@ export class Channel {
   #send(carrier: Carrier, item: Held): void {
     const parts = encodeActivation(item.activation)
     const sealed = this.#keyring.seal(1, parts)
-    const { counter } = decodeHeader(sealed[0]!)
+    const counter = counterOf(sealed[0]!)
     this.#nextCounter = counter + 1
     this.#backlog.sent(item, counter, this.#clock.monotonicMs())
     this.traffic.sentFrames++

@@ -16,4 +16,6 @@ export interface KeySource {
    * itself. `take` keeps a copy of what it needs. Returns the way to stop.
    */
   subscribe(peer: DeviceId, take: (material: PairMaterial) => void): () => void
+  /** Says that `peer` runs as another process now (8-byte `bootId`): its secrets died, new ones are needed. */
+  peerRestarted(peer: DeviceId, bootId: Uint8Array): void
 }

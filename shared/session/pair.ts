@@ -3,10 +3,9 @@
  * counters live in memory only; a process that restarts needs new material.
  */
 
-import { lengthOf, wipe } from '#shared/bytes.js'
-import { type Cancel, type Clock, systemClock } from '#shared/clock.js'
+import { lengthOf } from '#shared/bytes.js'
+import { type Clock, systemClock } from '#shared/clock.js'
 import { type Aead, type Aeads, type AlgId, forged, keyBytes } from '#shared/crypto/aead.js'
-import { ratchet } from '#shared/crypto/schedule.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import {
@@ -20,7 +19,9 @@ import {
   type Purpose,
   purposes,
 } from '#shared/protocol/frame.js'
-import { ReceiveKey, TrafficKey } from './traffic.js'
+import { alertFailures, Failures } from './failures.js'
+import { type Generation, Generations, maxRatchetsAhead } from './generations.js'
+import { type ReceiveKey, TrafficKey } from './traffic.js'
 
 export type { Purpose } from '#shared/protocol/frame.js'
 
@@ -66,22 +67,6 @@ export interface Opened {
   readonly plaintext: Uint8Array<ArrayBuffer>
 }
 
-/** So long are frames from before a ratchet still opened. */
-export const oldRatchetMs = 2000
-/** How many ratchets a frame or a notice may be ahead of what this end knows; bounds the work a forged header causes. */
-export const maxRatchetsAhead = 8
-/** How many old ratchets are held at most: who ratchets faster than 8 times in 2 s loses its oldest early. */
-export const maxOldRatchets = 8
-export const alertFailures = 64
-export const alertWindowMs = 60_000
-
-/** What one number of ratchets stands for: its secret, while it is needed for the next, and the keys that open. */
-interface Generation {
-  readonly ratchet: number
-  readonly prk: Uint8Array
-  readonly receive: readonly ReceiveKey[]
-}
-
 export class PairSession {
   readonly peer: DeviceId
   readonly epoch: number
@@ -90,17 +75,13 @@ export class PairSession {
   readonly #self: DeviceId
   readonly #alg: AlgId
   readonly #aead: Aead
-  readonly #clock: Clock
   readonly #onAlert: (alert: AuthenticationAlert) => void
-  #current: Generation
+  readonly #generations: Generations
+  readonly #failures: Failures
   /** One key per purpose, of the current generation; empty once erased. */
   #send: readonly TrafficKey[]
   /** Frames sealed per purpose. They go on counting across ratchets, so that a seq names one frame of the session. */
   readonly #counters = purposes.map(() => 0)
-  #old: { readonly generation: Generation; readonly cancel: Cancel }[] = []
-  /** The generations after the current one, in order, as far as frames asked for them. */
-  #ahead: Generation[] = []
-  #failureTimesMs: number[] = []
 
   constructor({ fleet, self, material, aeads, clock = systemClock, onAlert = () => {} }: PairOptions) {
     const { peer, epoch, ordinal, alg, prk } = material
@@ -117,15 +98,15 @@ export class PairSession {
     this.#self = self
     this.#alg = alg
     this.#aead = aeads(alg)
-    this.#clock = clock
     this.#onAlert = onAlert
-    this.#current = this.#generation(0, Uint8Array.from(prk))
+    this.#failures = new Failures(clock)
+    this.#generations = new Generations({ fleet, self, peer, epoch, prk, clock })
     this.#send = this.#sendKeys()
   }
 
   /** How often the session was ratcheted so far. */
   get ratchets(): number {
-    return this.#current.ratchet
+    return this.#generations.current.ratchet
   }
 
   /** Whether a sending key is near its limit, so that `ratchet` should be called and the peer be told. */
@@ -223,82 +204,34 @@ export class PairSession {
 
   /** Wipes every secret; from then on the session refuses. */
   erase(): void {
-    for (const { generation, cancel } of this.#old) {
-      cancel()
-      eraseGeneration(generation)
-    }
-    for (const generation of [this.#current, ...this.#ahead]) eraseGeneration(generation)
+    this.#generations.erase()
     for (const key of this.#send) key.erase()
-    this.#old = []
-    this.#ahead = []
     this.#send = []
   }
 
-  /** The generation a header means, never by trial: the number mod 256 is unique among those held and just ahead. */
   #generationOf(ratchetByte: number): Generation {
-    const ahead = (ratchetByte - this.ratchets) & 255
-    if (ahead === 0) return this.#current
-    if (ahead <= maxRatchetsAhead) return this.#reach(this.ratchets + ahead)
-    const old = this.#old.find(({ generation }) => (generation.ratchet & 255) === ratchetByte)
-    if (old !== undefined) return old.generation
+    const generation = this.#generations.find(ratchetByte)
+    if (generation !== undefined) return generation
     const held = `this end is at ${this.ratchets & 255}`
     throw new Refusal('stale-epoch', `the frame is of ratchet ${ratchetByte} (mod 256), ${held}: seal it anew`)
   }
 
-  #reach(number: number): Generation {
-    while (this.#ahead.length < number - this.ratchets) {
-      const last = this.#ahead.at(-1) ?? this.#current
-      const next = last.ratchet + 1
-      this.#ahead.push(this.#generation(next, ratchet(last.prk, { fleet: this.#fleet, epoch: this.epoch, next })))
-    }
-    return this.#ahead[number - this.ratchets - 1]!
-  }
-
   #advanceTo(number: number): void {
-    this.#reach(number)
-    while (this.ratchets < number) {
-      this.#retire(this.#current)
-      this.#current = this.#ahead.shift()!
-    }
+    this.#generations.advanceTo(number)
     for (const key of this.#send) key.erase()
     this.#send = this.#sendKeys()
   }
 
-  #retire(generation: Generation): void {
-    wipe(generation.prk)
-    const cancel = this.#clock.after(oldRatchetMs, () => {
-      eraseGeneration(generation)
-      this.#old = this.#old.filter((old) => old.generation !== generation)
-    })
-    this.#old.push({ generation, cancel })
-    if (this.#old.length > maxOldRatchets) {
-      const oldest = this.#old.shift()!
-      oldest.cancel()
-      eraseGeneration(oldest.generation)
-    }
-  }
-
-  #generation(number: number, prk: Uint8Array): Generation {
-    const way = { fleet: this.#fleet, epoch: this.epoch, ratchet: number, from: this.peer, to: this.#self }
-    return { ratchet: number, prk, receive: purposes.map((purpose) => new ReceiveKey(prk, { ...way, purpose })) }
-  }
-
   #sendKeys(): readonly TrafficKey[] {
-    const { prk, ratchet } = this.#current
+    const { prk, ratchet } = this.#generations.current
     const way = { fleet: this.#fleet, epoch: this.epoch, ratchet, from: this.#self, to: this.peer }
     return purposes.map((purpose) => new TrafficKey(prk, { ...way, purpose }))
   }
 
   #failed(key: ReceiveKey): void {
     key.fail()
-    const nowMs = this.#clock.monotonicMs()
-    this.#failureTimesMs.push(nowMs)
-    if (this.#failureTimesMs.length < alertFailures) return
-    if (nowMs - this.#failureTimesMs.shift()! >= alertWindowMs) return
-    // Counted anew from here: a flood alerts once per 64, not at each.
-    this.#failureTimesMs = []
     const { peer, epoch, ordinal } = this
-    this.#onAlert({ peer, epoch, ordinal, failures: alertFailures })
+    if (this.#failures.add()) this.#onAlert({ peer, epoch, ordinal, failures: alertFailures })
   }
 
   #erased(): Refusal {
@@ -307,11 +240,6 @@ export class PairSession {
       `the session with ${this.peer} of epoch ${this.epoch} is over: seal with the next one`,
     )
   }
-}
-
-function eraseGeneration({ prk, receive }: Generation): void {
-  wipe(prk)
-  for (const key of receive) key.erase()
 }
 
 function isUint(value: number, max: number): boolean {

@@ -11,9 +11,9 @@ import {
   decodeActivation,
   encodeActivation,
   maxHops,
-  maxMetaBytes,
   type WireTensor,
 } from '#shared/protocol/tensors.js'
+import { maxMetaBytes } from '#shared/protocol/sections.js'
 import { itemBytes, maxNameChars, maxRank, maxTensors } from '#shared/protocol/wire-tensor.js'
 
 const client: DeviceId = 'd000102030405060708090a0b0c0d0e0f'
