@@ -102,8 +102,9 @@ async function openChannel({ kind, fleet, self, peer, prk, port }: OpenEnd): Pro
     clock,
     window: defaultWindow,
     events: {
-      onActivation({ activation, took }) {
-        took()
+      onActivation(arrival) {
+        const { activation } = arrival
+        arrival.took()
         channel.settle(activation)
         if (activation.stage === echoStage) channel.offer({ ...activation, stage: echoStage + 1 })
         else if (activation.stage > echoStage) returned()

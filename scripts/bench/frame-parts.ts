@@ -2,7 +2,7 @@
 
 import { concat } from '#shared/bytes.js'
 import { nodeAeads } from '#shared/crypto/aead.js'
-import { newDeviceId, newFleetId } from '#shared/ids.js'
+import { newDeviceId, newFleetId, type DeviceId } from '#shared/ids.js'
 import { decodeActivation, encodeActivation, type WireTensor } from '#shared/protocol/tensors.js'
 import { systemRandom } from '#shared/random.js'
 import { Keyring } from '#shared/session/keyring.js'
@@ -54,14 +54,20 @@ export function frameParts(tensor: WireTensor, count: number): PartTimes {
   return { encode: encode!, seal: seal!, open: open!, decode: decode!, memcpy: memcpy! }
 }
 
-function pair() {
+interface End {
+  readonly self: DeviceId
+  readonly keyring: Keyring
+}
+
+function pair(): [End, End] {
   const fleet = newFleetId(systemRandom)
   const prk = systemRandom(32)
-  const ids = [newDeviceId(systemRandom), newDeviceId(systemRandom)] as const
-  return [ids, [ids[1], ids[0]] as const].map(([self, peer]) => {
-    const keyring = new Keyring({ fleet, self: self!, peer: peer!, aeads: nodeAeads })
-    keyring.add({ peer: peer!, epoch: 1, ordinal: 0, alg: 1, prk })
+  const [a, b] = [newDeviceId(systemRandom), newDeviceId(systemRandom)]
+  const end = (self: DeviceId, peer: DeviceId): End => {
+    const keyring = new Keyring({ fleet, self, peer, aeads: nodeAeads })
+    keyring.add({ peer, epoch: 1, ordinal: 0, alg: 1, prk })
     keyring.use(1)
-    return { self: self!, keyring }
-  }) as [{ self: `d${string}`; keyring: Keyring }, { self: `d${string}`; keyring: Keyring }]
+    return { self, keyring }
+  }
+  return [end(a, b), end(b, a)]
 }

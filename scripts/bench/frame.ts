@@ -69,7 +69,11 @@ async function connectEnds(sender: Child<FrameEnd>, receiver: Child<FrameEnd>): 
 }
 
 /** Each contestant once per repeat, beginning with another one each time; the first repeat warms up and does not count. */
-async function interleaved<K, T>(repeats: number, keys: readonly K[], measure: (key: K) => Promise<T>): Promise<Map<K, T[]>> {
+async function interleaved<K, T>(
+  repeats: number,
+  keys: readonly K[],
+  measure: (key: K) => Promise<T>,
+): Promise<Map<K, T[]>> {
   const runs = new Map<K, T[]>(keys.map((key) => [key, []]))
   for (let repeat = -1; repeat < repeats; repeat++) {
     for (let i = 0; i < keys.length; i++) {
@@ -117,10 +121,14 @@ async function benchParts(output: Output, sender: Child<FrameEnd>, bytes: number
   for (let repeat = 0; repeat < 3; repeat++) runs.push(await sender.ask('parts', { bytes, count }))
   for (const part of ['encode', 'seal', 'open', 'decode'] as const) {
     output.figure(
-      figureOf({ bench: 'frame', case: nameOf(bytes), figure: part, unit: 'us' }, runs.map((run) => run[part]), {
-        peer: 'memcpy',
-        peers: runs.map((run) => run.memcpy),
-      }),
+      figureOf(
+        { bench: 'frame', case: nameOf(bytes), figure: part, unit: 'us' },
+        runs.map((run) => run[part]),
+        {
+          peer: 'memcpy',
+          peers: runs.map((run) => run.memcpy),
+        },
+      ),
     )
   }
 }
@@ -134,7 +142,11 @@ function sayFit(output: Output, kind: Contestant, line: readonly (readonly [numb
     figureOf({ ...what, figure: 'fixed', unit: 'us CPU' }, [fixed], bars ? { bar: { atMost: 50, limit: 40 } } : {}),
   )
   output.figure(
-    figureOf({ ...what, figure: 'per byte', unit: 'ns CPU' }, [slope * 1000], bars ? { bar: { atMost: 1.8, limit: 1.4 } } : {}),
+    figureOf(
+      { ...what, figure: 'per byte', unit: 'ns CPU' },
+      [slope * 1000],
+      bars ? { bar: { atMost: 1.8, limit: 1.4 } } : {},
+    ),
   )
 }
 

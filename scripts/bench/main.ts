@@ -19,7 +19,9 @@ const program = new Command('bench')
   .description('measures Tessera on this machine')
   .argument('<name>', `what to measure: ${Object.keys(benches).join(', ')}`)
   .addOption(new Option('--json', 'one JSON object a line').default(false))
-  .addOption(new Option('--quick', 'a few iterations: shows that the bench works, says nothing about speed').default(false))
+  .addOption(
+    new Option('--quick', 'a few iterations: shows that the bench works, says nothing about speed').default(false),
+  )
   .exitOverride()
   .action(async (name: string, flags: Flags) => {
     if (!Object.hasOwn(benches, name)) {

@@ -31,7 +31,12 @@ function resNet50(side: number): Uint8Array<ArrayBuffer> {
   let x = net.relu(net.conv('image', 3, 64, { kernel: 7, stride: 2 }))
   x = net.node('MaxPool', [x], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] })
   let channels = 64
-  for (const [blocks, width, stride] of [[3, 64, 1], [4, 128, 2], [6, 256, 2], [3, 512, 2]] as const) {
+  for (const [blocks, width, stride] of [
+    [3, 64, 1],
+    [4, 128, 2],
+    [6, 256, 2],
+    [3, 512, 2],
+  ] as const) {
     for (let block = 0; block < blocks; block++) {
       const first = block === 0
       const narrow = net.relu(net.conv(x, channels, width, {}))
@@ -52,7 +57,13 @@ function mobileNetV2(side: number): Uint8Array<ArrayBuffer> {
   let x = net.relu6(net.conv('image', 3, 32, { kernel: 3, stride: 2 }))
   let channels = 32
   for (const [expand, width, blocks, stride] of [
-    [1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 3, 2], [6, 64, 4, 2], [6, 96, 3, 1], [6, 160, 3, 2], [6, 320, 1, 1],
+    [1, 16, 1, 1],
+    [6, 24, 2, 2],
+    [6, 32, 3, 2],
+    [6, 64, 4, 2],
+    [6, 96, 3, 1],
+    [6, 160, 3, 2],
+    [6, 320, 1, 1],
   ] as const) {
     for (let block = 0; block < blocks; block++) {
       const first = block === 0
@@ -87,7 +98,11 @@ class Writer {
   }
 
   /** Adds a node with one output; returns the output's name. */
-  node(opType: string, input: readonly string[], ints: Readonly<Record<string, readonly number[] | number>> = {}): string {
+  node(
+    opType: string,
+    input: readonly string[],
+    ints: Readonly<Record<string, readonly number[] | number>> = {},
+  ): string {
     const output = `t${this.#nodes.length}`
     const attribute = Object.entries(ints).map(([name, value]) => ({ name, ...intsOf(value) }))
     this.#nodes.push({ opType, input: [...input], output: [output], name: `n${this.#nodes.length}`, attribute })

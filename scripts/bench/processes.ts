@@ -50,7 +50,7 @@ export function start<H extends Handlers>(module: string): Child<H> {
   })
   const ended = new Promise<void>((resolve) => {
     child.once('exit', (code, signal) => {
-      for (const { reject } of waiting.values()) reject(new Error(`${module} ended: ${signal ?? `status ${code}`}`))
+      for (const asked of waiting.values()) asked.reject(new Error(`${module} ended: ${signal ?? `status ${code}`}`))
       waiting.clear()
       resolve()
     })
@@ -86,7 +86,10 @@ export function serve(handlers: Handlers, close: () => Promise<void> = () => Pro
     try {
       process.send!({ id, value: await all[what]!(given as never) } satisfies Answer)
     } catch (error) {
-      process.send!({ id, reason: error instanceof Error ? (error.stack ?? error.message) : String(error) } satisfies Answer)
+      process.send!({
+        id,
+        reason: error instanceof Error ? (error.stack ?? error.message) : String(error),
+      } satisfies Answer)
     }
   }
   process.on('message', (question: Question) => void answer(question))
