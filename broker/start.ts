@@ -36,17 +36,24 @@ export interface RunningHub {
 export async function startHub(options: StartOptions): Promise<RunningHub> {
   const { fleet, id, identity, host, port, relayPort, clock } = options
   const broker = await createBroker({ fleet, plane: 'control', hub: id, clock })
-  const relay = await createRelay({ fleet, hub: id, clock })
+  const closers = [() => broker.close()]
   try {
     const address = await broker.listen({ host, port })
-    const relayAddress = await relay.listen({ host, port: relayPort })
+    const relay = await createRelay({
+      fleet,
+      hub: id,
+      listen: { host, port: relayPort },
+      onRefused: (refusal) => options.log('refused', { ...refusal, plane: 'relay' }),
+      onStopped: (reason) => options.log('relay stopped', { reason }),
+    })
+    closers.push(() => relay.close())
     const hub = await Hub.start({
       ...options,
       term: Math.floor(clock.nowMs() / 1000),
       broker,
       relay,
       // Devices reach the relay where they reach the hub.
-      relayAddress: { host: '', port: relayAddress.port },
+      relayAddress: { host: '', port: relay.address!.port },
     })
     const uri = `mqtt://${host.includes(':') ? `[${host}]` : host}:${address.port}`
     return {
@@ -55,8 +62,7 @@ export async function startHub(options: StartOptions): Promise<RunningHub> {
       joinArguments: ['--hub', uri, '--fleet', fleet, '--hub-key', toHex(identity.publicKey)],
     }
   } catch (error) {
-    await relay.close()
-    await broker.close()
+    for (const close of closers.reverse()) await close()
     throw error
   }
 }

@@ -18,8 +18,8 @@ export interface LoaderOptions {
   readonly file: SegmentFile
   readonly store: SegmentStore
   readonly clock: Clock
-  ask(asked: BlobGet): Promise<void>
-  onProgress(have: number, of: number): void
+  readonly ask: (asked: BlobGet) => Promise<void>
+  readonly onProgress: (have: number, of: number) => void
 }
 
 export class Loader {

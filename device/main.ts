@@ -6,7 +6,7 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { fromHex } from '#shared/bytes.js'
 import { systemClock } from '#shared/clock.js'
-import { loadConfig, parseSettings } from '#shared/config.js'
+import { loadConfig, parseConfig } from '#shared/config.js'
 import { nodeAeads } from '#shared/crypto/aead.js'
 import { openLog } from '#shared/log.js'
 import { systemRandom } from '#shared/random.js'
@@ -33,12 +33,30 @@ const program = new Command('tessera-device')
 async function main(): Promise<void> {
   program.parse()
   const { config: file, ...given } = program.opts<Partial<DeviceConfig> & { config?: string }>()
-  const config = file === undefined ? parseSettings(given, deviceConfig) : await loadConfig(file, deviceConfig, given)
+  const config =
+    file === undefined
+      ? parseConfig('', 'the command line', deviceConfig, given)
+      : await loadConfig(file, deviceConfig, given)
   const log = openLog('tessera-device')
   const { id, identity } = await loadMember(config.state, systemRandom)
   const hub = new URL(config.hub)
+  let device: Device | undefined
   let isStopping = false
-  const device = await Device.start({
+  async function stop(): Promise<void> {
+    if (isStopping) return
+    isStopping = true
+    await device?.close()
+    process.exit(0)
+  }
+  process.on('SIGTERM', () => void stop())
+  if (process.send === undefined) process.on('SIGINT', () => void stop())
+  else {
+    // Started by a program of ours: it gets the Ctrl-C and ends us in its order; should it die, we do not stay behind.
+    process.on('SIGINT', () => {})
+    process.on('disconnect', () => void stop())
+  }
+
+  device = await Device.start({
     fleet: config.fleet,
     id,
     identity,
@@ -48,6 +66,7 @@ async function main(): Promise<void> {
     aeads: nodeAeads,
     link: config.link,
     engine: config.engine,
+    hub: hub.host,
     dialHub: dialTcp({ host: hub.hostname, port: Number(hub.port || 1883) }),
     // A relay that names no host is on the hub's.
     dialRelay: ({ host, port }) => dialTcp({ host: host === '' ? hub.hostname : host, port })(),
@@ -58,21 +77,7 @@ async function main(): Promise<void> {
     onExit: () => void stop(),
   })
 
-  async function stop(): Promise<void> {
-    if (isStopping) return
-    isStopping = true
-    await device.close()
-    process.exit(0)
-  }
-
-  process.on('SIGTERM', () => void stop())
-  if (process.send === undefined) process.on('SIGINT', () => void stop())
-  else {
-    // Started by a program of ours: it gets the Ctrl-C and ends us in its order; should it die, we do not stay behind.
-    process.on('SIGINT', () => {})
-    process.on('disconnect', () => void stop())
-    process.send({ id })
-  }
+  process.send?.({ id })
 }
 
 try {

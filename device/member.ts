@@ -17,7 +17,7 @@ import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/sessio
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
-import { connectRelay } from './link/relay.js'
+import { openRelayLink } from './link/relay.js'
 import type { Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
 
@@ -40,6 +40,8 @@ export interface MemberOptions {
   readonly dialRelay: (access: RelayAccess) => Duplex
   readonly transport: Transport
   readonly hubKey?: Uint8Array
+  /** The hub's `host:port`, for people. */
+  readonly hub?: string
   readonly keepaliveSeconds?: number
   /** Refuses the start when the hub does not answer, instead of trying on. */
   readonly failWithoutHub?: boolean
@@ -48,8 +50,8 @@ export interface MemberOptions {
 
 export interface MemberEvents extends ChannelEvents {
   onAssignment(assignment: Assignment): void
-  onSegmentKey(key: SegmentKey): void
-  onLink(peer: DeviceId, link: LinkKind | 'none'): void
+  readonly onSegmentKey: (key: SegmentKey) => void
+  readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
   onBlock(file: string, block: number, content: Uint8Array): void
   onCommand(name: 'drain' | 'exit'): void
   /** Whether something else than pair keys is missing, so that the hub should be asked again. */
@@ -125,7 +127,15 @@ export class Member {
       if (options.link === 'direct' || relayToken !== undefined) return
       relayToken = access.token
       peers.useRelay(
-        connectRelay({ fleet, id, bootId, clock, random, token: access.token, connect: () => options.dialRelay(access), onRefused: refused }),
+        openRelayLink({
+          fleet,
+          id,
+          bootId,
+          clock,
+          random,
+          token: access.token,
+          connect: () => options.dialRelay(access),
+        }),
       )
     }
     const addresses = await peers.listen()
@@ -139,6 +149,8 @@ export class Member {
       connect: options.dialHub,
       ...(options.hubKey === undefined ? {} : { hubKey: options.hubKey }),
       ...(options.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: options.keepaliveSeconds }),
+      ...(options.hub === undefined ? {} : { where: options.hub }),
+      onWaiting: (reason) => options.log('waiting for the hub', { reason }),
       waitForHub: options.failWithoutHub !== true,
       onRefused: ({ reason, topic, message }) => options.log('refused', { code: reason, topic, reason: message }),
     })
@@ -155,9 +167,18 @@ export class Member {
       }
     const birth = birthOf(options, session.boxKey.publicKey)
     const member = new Member(options, bootId, connected, peers, session, birth, events)
-    connected.on('root', guarded(({ envelope, body }) => session.opened(envelope.from, body)))
-    connected.on('peer', guarded(({ body }) => session.receive(body)))
-    connected.on('assignment', guarded(({ body }) => events.onAssignment(body)))
+    connected.on(
+      'root',
+      guarded(({ envelope, body }) => session.opened(envelope.from, body)),
+    )
+    connected.on(
+      'peer',
+      guarded(({ body }) => session.receive(body)),
+    )
+    connected.on(
+      'assignment',
+      guarded(({ body }) => events.onAssignment(body)),
+    )
     connected.on('endpoint', ({ envelope, body }) => peers.reachableAt(envelope.from, body.addresses))
     connected.on(
       'blob',

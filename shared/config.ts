@@ -17,17 +17,25 @@ export const configLimitBytes = 1 << 20
 /** More problems than this are one mistake, made early. */
 export const shownProblems = 10
 
+/** Settings that were given on the command line: each takes the place of the file's. */
+export type Given = Readonly<Record<string, unknown>>
+
 /** Reads a settings file; throws `Refusal('missing-file')` where there is none, `Refusal('bad-config')` for what it says. */
-export async function loadConfig<S extends z.ZodType>(path: string, shape: S): Promise<z.output<S>> {
+export async function loadConfig<S extends z.ZodType>(path: string, shape: S, given: Given = {}): Promise<z.output<S>> {
   const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
     const reason = error.code === 'ENOENT' ? 'does not exist' : `cannot be read (${error.code})`
     throw new Refusal('missing-file', `${path} ${reason}: name an existing settings file`, { cause: error })
   })
-  return parseConfig(text, path, shape)
+  return parseConfig(text, path, shape, given)
 }
 
 /** Settings from the text of a file called `fileName`; an empty text has no key. Throws `Refusal('bad-config')`. */
-export function parseConfig<S extends z.ZodType>(text: string, fileName: string, shape: S): z.output<S> {
+export function parseConfig<S extends z.ZodType>(
+  text: string,
+  fileName: string,
+  shape: S,
+  given: Given = {},
+): z.output<S> {
   if (text.length > configLimitBytes) {
     throw new Refusal('bad-config', `${fileName} is longer than ${configLimitBytes} bytes: it is no settings file`)
   }
@@ -40,7 +48,7 @@ export function parseConfig<S extends z.ZodType>(text: string, fileName: string,
   problems.push(...danglingAliases(document))
   if (problems.length > 0) refuse(problems, fileName, lines)
 
-  const value = valueOf(document, fileName)
+  const value = withGiven(valueOf(document, fileName), given)
   const result = shape.safeParse(value)
   if (result.success) return result.data
   const found = complaints(result.error.issues, shape, value).map(({ path, says, about }) => ({
@@ -48,6 +56,11 @@ export function parseConfig<S extends z.ZodType>(text: string, fileName: string,
     says,
   }))
   return refuse(found, fileName, lines)
+}
+
+/** What is no map of settings stays as it is: the shape says so. */
+function withGiven(value: unknown, given: Given): unknown {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value, ...given } : value
 }
 
 /** The JSON Schema of what people may write, for editors: `config/schema/*.json` are made by this. */

@@ -122,9 +122,9 @@ export class Fleet {
     const id = newDeviceId(random)
     const identity = identityFrom(random(32))
     const broker = await createBroker({ fleet, plane: 'control', hub: id, clock })
-    const relay = await createRelay({ fleet, hub: id, clock, inProcess: true })
+    const relay = await createRelay({ fleet, hub: id, inProcess: true })
     network.listen('hub', (stream) => broker.handle(stream, { mayIdle: true }))
-    network.listen('relay', (stream) => relay.handle(stream, { mayIdle: true }))
+    network.listen('relay', (stream) => relay.handle(stream))
     const hub = await Hub.start({
       fleet,
       id,

@@ -6,15 +6,13 @@
 
 import { createHash } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { equal } from '#shared/bytes.js'
 import { encodeCanonical } from '#shared/cbor.js'
 import type { Clock } from '#shared/clock.js'
-import { verifyWith, type Identity } from '#shared/crypto/identity.js'
+import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
-import type { Envelope, Message, Verify } from '#shared/protocol/codec.js'
+import type { Message } from '#shared/protocol/codec.js'
 import { Inbox, type Heard } from '#shared/protocol/inbox.js'
-import type { HubState } from '#shared/protocol/messages.js'
 import { Outbox, type Extra, type Sealed } from '#shared/protocol/outbox.js'
 import {
   filtersOf,
@@ -29,6 +27,7 @@ import {
 import type { Random } from '#shared/random.js'
 import { Connection, type Failure } from './connection.js'
 import { Postbox } from './postbox.js'
+import { Trust } from './trust.js'
 
 /** Something that came and was refused. */
 export interface ControlRefusal {
@@ -140,14 +139,12 @@ class ControlDoor implements Control {
   readonly #handlers = new Map<TopicName, Handler[]>()
   readonly #onlineListeners: (() => void)[] = []
   readonly #offlineListeners: ((reason: string) => void)[] = []
-  readonly #peerKeys = new Map<DeviceId, { readonly key: Uint8Array; readonly verify: Verify }>()
+  readonly #trust: Trust
   /** Latest message of each topic of peers whose key is not known yet. */
   readonly #unverified = new Map<string, { payload: Uint8Array; isRetained: boolean }>()
   #unheard: Heard[] = []
   #peers: ReadonlySet<DeviceId> = new Set()
   #subscribed: readonly Filter[] = []
-  #hub: { readonly id: DeviceId; readonly key: Uint8Array; readonly verify: Verify } | undefined
-  #highestTerm = 0
   #isOnline = false
   #isClosed = false
   #firstOutcome: { resolve: () => void; reject: (error: Refusal) => void } | undefined
@@ -158,11 +155,12 @@ class ControlDoor implements Control {
     const { fleet, id, identity, bootId, clock, random } = options
     this.#options = options
     this.#outbox = new Outbox({ fleet, from: id, bootId, clock, sign: identity.sign })
+    this.#trust = new Trust(options.hubKey)
     this.#inbox = new Inbox({
       fleet,
       clock,
-      hub: () => this.#hub?.id,
-      verifierOf: (name, said, body) => this.#verifierOf(name, said, body),
+      hub: () => this.#trust.hub?.id,
+      verifierOf: (name, said, body) => this.#trust.verifierOf(name, said, body),
     })
     this.#connection = new Connection({
       id,
@@ -183,7 +181,7 @@ class ControlDoor implements Control {
   }
 
   get hub(): { readonly id: DeviceId; readonly key: Uint8Array } | undefined {
-    return this.#hub === undefined ? undefined : { id: this.#hub.id, key: this.#hub.key }
+    return this.#trust.hub
   }
 
   firstConnection(): Promise<void> {
@@ -247,9 +245,7 @@ class ControlDoor implements Control {
   }
 
   pinKey(peer: DeviceId, key: Uint8Array): void {
-    const known = this.#peerKeys.get(peer)
-    if (known !== undefined && !equal(known.key, key)) this.#inbox.forget(peer)
-    this.#peerKeys.set(peer, { key: Uint8Array.from(key), verify: verifyWith(key) })
+    if (this.#trust.pin(peer, key)) this.#inbox.forget(peer)
     for (const [topic, { payload, isRetained }] of this.#unverified) {
       if (readTopic(this.#options.fleet, topic)?.levels[0] !== peer) continue
       this.#unverified.delete(topic)
@@ -376,30 +372,18 @@ class ControlDoor implements Control {
     }
   }
 
-  #verifierOf(name: TopicName, said: Envelope, body: unknown): Verify | undefined {
-    if (topics[name].from !== 'hub') return this.#peerKeys.get(said.from)?.verify
-    if (this.#hub !== undefined) return this.#hub.verify
-    const { hubKey } = this.#options
-    if (name !== 'hub') return hubKey === undefined ? undefined : verifyWith(hubKey)
-    const { key, id } = body as HubState
-    if (id !== said.from || (hubKey !== undefined && !equal(hubKey, key))) {
-      throw new Refusal('unknown-sender', `${said.from} says it is the hub, with another key than the hub's`)
-    }
-    return verifyWith(key)
-  }
-
   #take(topic: string, payload: Uint8Array, isRetained: boolean): void {
     if (payload.length === 0) return // a retained message was cleared: unsigned, so nothing follows from it
     const read = readTopic(this.#options.fleet, topic)
     if (read !== undefined && topics[read.name].to === 'hub and peers') {
       const peer = read.levels[0] as DeviceId
       if (!this.#peers.has(peer)) return // unsubscribed a moment ago
-      if (!this.#peerKeys.has(peer)) return this.#holdForKey(topic, payload, isRetained)
+      if (!this.#trust.knows(peer)) return this.#holdForKey(topic, payload, isRetained)
     }
     let heard: Heard
     try {
       heard = this.#inbox.read(topic, payload, isRetained)
-      if (heard.message.name === 'hub') this.#meetHub(heard.message.body)
+      if (heard.message.name === 'hub') this.#trust.meet(heard.message.body)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       return this.#refused(error.code, topic, error.message)
@@ -409,20 +393,6 @@ class ControlDoor implements Control {
     if (handlers !== undefined) for (const handler of handlers) handler(message as never, levels)
     else if (this.#unheard.length < heldMessages) this.#unheard.push(heard)
     else this.#refused('over-limit', topic, `${heldMessages} messages came before anybody listened`)
-  }
-
-  #meetHub(body: HubState): void {
-    if (this.#hub !== undefined && (this.#hub.id !== body.id || !equal(this.#hub.key, body.key))) {
-      throw new Refusal(
-        'unknown-sender',
-        `the hub ${this.#hub.id} names another id or key: restart this device to follow it`,
-      )
-    }
-    if (body.term < this.#highestTerm) {
-      throw new Refusal('replayed', `the hub speaks in term ${body.term}, it was in ${this.#highestTerm} already`)
-    }
-    this.#highestTerm = body.term
-    this.#hub ??= { id: body.id, key: Uint8Array.from(body.key), verify: verifyWith(body.key) }
   }
 
   #holdForKey(topic: string, payload: Uint8Array, isRetained: boolean): void {

@@ -30,13 +30,13 @@ export interface DirectOptions {
   readonly clock: Clock
   readonly transport: Transport
   /** The channel to a peer of a live plan; `undefined` for anybody else. */
-  channelOf(peer: DeviceId): Channel | undefined
+  readonly channelOf: (peer: DeviceId) => Channel | undefined
   /** A connection was refused or ended by what it sent. */
-  onRefused(reason: Refusal, peer: DeviceId | undefined): void
+  readonly onRefused: (reason: Refusal, peer: DeviceId | undefined) => void
   /** The link to a peer came up or went down. */
-  onChange(peer: DeviceId, isUp: boolean): void
+  readonly onChange: (peer: DeviceId, isUp: boolean) => void
   /** Dialling the peer failed `failures` times in a row. */
-  onFailure(peer: DeviceId, failures: number): void
+  readonly onFailure: (peer: DeviceId, failures: number) => void
 }
 
 interface Dial {
@@ -95,7 +95,7 @@ export class DirectLinks {
 
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const peer of [...this.#dials.keys()]) this.#stopDialling(peer)
+    for (const peer of this.#dials.keys()) this.#stopDialling(peer)
     for (const stream of [...this.#up.values(), ...this.#strangers.keys()]) stream.destroy()
     await this.#listener?.close()
   }
@@ -141,7 +141,10 @@ export class DirectLinks {
     if (this.#isClosed || fromOrigin >= maxStrangersPerOrigin || this.#strangers.size >= maxStrangers) {
       stream.on('error', () => {})
       stream.destroy()
-      this.#options.onRefused(new Refusal('over-limit', `too many connections from ${origin} without a hello`), undefined)
+      this.#options.onRefused(
+        new Refusal('over-limit', `too many connections from ${origin} without a hello`),
+        undefined,
+      )
       return
     }
     this.#strangers.set(stream, origin)
@@ -201,7 +204,8 @@ export class DirectLinks {
       }
     })
     stream.on('error', (error) => {
-      if (channel !== undefined) onRefused(new Refusal('link-failed', `direct link broke: ${reasonOf(error)}`), channel.peer)
+      if (channel !== undefined)
+        onRefused(new Refusal('link-failed', `direct link broke: ${reasonOf(error)}`), channel.peer)
     })
     stream.on('close', () => {
       cancelDeadline()

@@ -35,9 +35,9 @@ export interface RelayAccess {
 
 export interface HubSessionEvents {
   /** A peer's identity key became known. */
-  onPeerKey(peer: DeviceId, key: Uint8Array): void
-  onSegmentKey(key: SegmentKey): void
-  onRelay(access: RelayAccess): void
+  readonly onPeerKey: (peer: DeviceId, key: Uint8Array) => void
+  readonly onSegmentKey: (key: SegmentKey) => void
+  readonly onRelay: (access: RelayAccess) => void
 }
 
 export class HubSession implements KeySource {
@@ -87,7 +87,13 @@ export class HubSession implements KeySource {
       this.#keyring = new Keyring({ fleet, self, peer: hub, clock, aeads })
       this.#hub = hub
     }
-    this.#keyring.add({ peer: hub, epoch: root.epoch, ordinal: root.ordinal, alg: root.alg, prk: hubPrk(noEnrolPsk, secret) })
+    this.#keyring.add({
+      peer: hub,
+      epoch: root.epoch,
+      ordinal: root.ordinal,
+      alg: root.alg,
+      prk: hubPrk(noEnrolPsk, secret),
+    })
     this.#keyring.use(root.epoch)
     secret.fill(0)
     this.#box = box
@@ -133,7 +139,9 @@ export class HubSession implements KeySource {
         this.#events.onRelay({ host, port, token })
         return
       }
-      default:
+      case controlType.ratchet:
+      case controlType.hello:
+      case controlType.flow:
         throw new Refusal('not-allowed', `control message ${message[0]}, which a hub does not send`)
     }
   }

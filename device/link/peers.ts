@@ -13,7 +13,8 @@ import type { KeySource } from '#shared/session/key-source.js'
 import type { PairMaterial } from '#shared/session/pair.js'
 import { Keyring } from '#shared/session/keyring.js'
 import { DirectLinks } from './direct.js'
-import type { Relay } from './relay.js'
+import type { RelayLink } from './relay.js'
+import { RelayCarrier } from './relay-carrier.js'
 import type { Address, Transport } from './transport.js'
 
 /** `auto`: direct where it works, relay meanwhile and elsewhere. */
@@ -35,8 +36,8 @@ export interface PeersOptions {
   readonly keySource: KeySource
   readonly window: Window
   readonly events: ChannelEvents
-  onRefused(reason: Refusal, peer: DeviceId | undefined): void
-  onLink(peer: DeviceId, link: LinkKind | 'none'): void
+  readonly onRefused: (reason: Refusal, peer: DeviceId | undefined) => void
+  readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
 }
 
 interface Peer {
@@ -51,7 +52,7 @@ export class Peers {
   readonly #options: PeersOptions
   readonly #peers = new Map<DeviceId, Peer>()
   readonly #direct: DirectLinks
-  #relay: Relay | undefined
+  #relay: RelayLink | undefined
   #ownAddresses: readonly Address[] = []
 
   constructor(options: PeersOptions) {
@@ -125,7 +126,7 @@ export class Peers {
   }
 
   /** The relay connection is there; frames take it where no direct link does. */
-  useRelay(relay: Relay): void {
+  useRelay(relay: RelayLink): void {
     this.#relay = relay
     relay.onFrame((from, frame) => this.#receive(from, frame))
     relay.onOk((from, frame) => this.#receive(from, frame))
@@ -133,7 +134,9 @@ export class Peers {
   }
 
   async close(): Promise<void> {
-    for (const peer of this.#peers.values()) {
+    const peers = [...this.#peers.values()]
+    this.#peers.clear() // a link that ends now is replaced by no other
+    for (const peer of peers) {
       peer.unsubscribe()
       peer.channel.close()
     }
@@ -171,7 +174,7 @@ export class Peers {
     const { mode } = this.#options
     if (peer === undefined || this.#relay === undefined || mode === 'direct') return
     if (this.#direct.isUp(id) || peer.channel.link === 'relay') return
-    peer.channel.attach(this.#relay.carrierTo(id, () => peer.channel.pump()))
+    peer.channel.attach(new RelayCarrier(this.#relay, id, peer.channel))
     this.#tellLink(id)
   }
 

@@ -64,7 +64,7 @@ export async function timedRun(session: EngineSession, feeds: Feeds, fetches: re
 
 async function openInWorker(model: Uint8Array<ArrayBuffer>): Promise<StageEngine> {
   const worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'inference' })
-  const waiting = new Map<number, { resolve(ran: Ran): void; reject(reason: unknown): void }>()
+  const waiting = new Map<number, { resolve: (ran: Ran) => void; reject: (reason: unknown) => void }>()
   let next = 0
   let broken: Refusal | undefined
   const opened = new Promise<void>((resolve, reject) => {

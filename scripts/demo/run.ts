@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startHub, type RunningHub } from '#broker/start.js'
+import { startHub } from '#broker/start.js'
 import type { Deployment } from '#broker/hub.js'
 import { Client } from '#device/client.js'
 import { dialTcp } from '#device/link/dial.js'
@@ -15,8 +15,9 @@ import { newIdentity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import { newDeviceId, newFleetId } from '#shared/ids.js'
 import { openLog } from '#shared/log.js'
-import { byteLength, sameBits, type Tensor } from '#shared/onnx/tensor.js'
+import { sameBits, type Tensor } from '#shared/onnx/tensor.js'
 import { systemRandom } from '#shared/random.js'
+import type { RunningDemo } from './running.js'
 import { startDevice, type DeviceProcess } from './devices.js'
 import { openReference, type Reference } from './reference.js'
 import { summaryOf, type Summary } from './summary.js'
@@ -33,20 +34,13 @@ export interface DemoOptions {
   readonly window: number
   readonly signal: AbortSignal
   /** One step of the start is done: for people. */
-  onStep(text: string): void
+  readonly onStep: (text: string) => void
   /** Everything is up; called once. */
-  onReady(demo: RunningDemo): void
-}
-
-export interface RunningDemo {
-  readonly running: RunningHub
-  readonly deployment: Deployment
-  readonly processes: readonly DeviceProcess[]
-  readonly client: Client
-  readonly tally: Tally
+  readonly onReady: (demo: RunningDemo) => void
 }
 
 const readyWithinMs = 120_000
+const telemetryWithinMs = 3000
 
 /** Runs to the end or to the signal; leaves no process, port or file behind, however it ends. Throws `Refusal`. */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
@@ -57,23 +51,38 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     return thing
   }
   try {
-    const folder = opened(await mkdtemp(join(tmpdir(), 'tessera-demo-')), (path) => rm(path, { recursive: true, force: true }))
+    const folder = opened(await mkdtemp(join(tmpdir(), 'tessera-demo-')), (path) =>
+      rm(path, { recursive: true, force: true }),
+    )
     const log = process.env['TESSERA_LOG'] === undefined ? () => {} : openLog('tessera-demo')
     const fleet = newFleetId(systemRandom)
     const common = { fleet, clock: systemClock, random: systemRandom, aeads: nodeAeads, log }
     const hubIdentity = newIdentity(systemRandom)
     const running = opened(
-      await startHub({ ...common, id: newDeviceId(systemRandom), identity: hubIdentity, host: '127.0.0.1', port: 0, relayPort: 0 }),
+      await startHub({
+        ...common,
+        id: newDeviceId(systemRandom),
+        identity: hubIdentity,
+        host: '127.0.0.1',
+        port: 0,
+        relayPort: 0,
+      }),
       ({ hub }) => hub.close(),
     )
     onStep(`hub ready at ${running.address.host}:${running.address.port}, fleet ${fleet}`)
 
     const starting = Array.from({ length: devices }, (_, i) =>
-      startDevice({ name: `device-${i}`, folder: join(folder, `device-${i}`), link, joinArguments: running.joinArguments }),
+      startDevice({
+        name: `device-${i}`,
+        folder: join(folder, `device-${i}`),
+        link,
+        joinArguments: running.joinArguments,
+      }),
     )
     const processes: DeviceProcess[] = []
     const started = await Promise.allSettled(starting)
-    for (const outcome of started) if (outcome.status === 'fulfilled') processes.push(opened(outcome.value, (child) => child.stop()))
+    for (const outcome of started)
+      if (outcome.status === 'fulfilled') processes.push(opened(outcome.value, (child) => child.stop()))
     for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason
     const lost = Promise.race(processes.map((child) => child.failed)).then((why) => {
       throw new Refusal('device-lost', why)
@@ -98,14 +107,27 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     const { hub } = running
     await Promise.race([
       lost,
-      hub.until(() => hub.members().filter((member) => member.state === 'online').length > devices, readyWithinMs, 'that all devices are online'),
+      hub.until(
+        () => hub.members().filter((member) => member.state === 'online').length > devices,
+        readyWithinMs,
+        'that all devices are online',
+      ),
     ])
     onStep(`cutting '${workload.name}' into ${devices} segment${devices === 1 ? '' : 's'}`)
     const deployment = await Promise.race([
       lost,
-      hub.deploy({ name: workload.name.slice(0, 48), model: workload.model, folder: workload.folder, sample: workload.sample, stages: devices, windowFrames: Math.max(options.window, 1) }),
+      hub.deploy({
+        name: workload.name.slice(0, 48),
+        model: workload.model,
+        folder: workload.folder,
+        sample: workload.sample,
+        stages: devices,
+        windowFrames: Math.max(options.window, 1),
+      }),
     ])
-    deployment.segmentBytes.forEach((bytes, i) => onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`))
+    deployment.segmentBytes.forEach((bytes, i) =>
+      onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`),
+    )
     await Promise.race([lost, Promise.all([hub.ready(readyWithinMs), client.ready()])])
     const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
     const tally = new Tally(systemClock.monotonicMs())
@@ -113,6 +135,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     onStep('every stage is ready')
     options.onReady(demo)
     await Promise.race([lost, stream(options, demo, reference)])
+    if (!signal.aborted) await Promise.race([lost, lastTelemetry(demo)])
     return summaryOf(demo, workload, signal.aborted)
   } finally {
     for (const close of closers) await close()
@@ -121,6 +144,16 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
 
 function processName(processes: readonly DeviceProcess[], { plan }: Deployment, stage: number): string {
   return processes.find(({ id }) => id === plan.stages[stage]!.device)!.name
+}
+
+/** The stages report every second: waits until each has told of the last frame, so that the summary adds up. */
+async function lastTelemetry({ running: { hub }, deployment, tally }: RunningDemo): Promise<void> {
+  const hasTold = (): boolean =>
+    deployment.plan.stages.every(({ device }) => {
+      const told = hub.members().find(({ id }) => id === device)?.telemetry
+      return told !== undefined && told.frames >= tally.results
+    })
+  await hub.until(hasTold, telemetryWithinMs, 'that every stage reports its last frame').catch(() => {}) // then without
 }
 
 /** Keeps the window full until all requests are sent, then waits for the last result. */
@@ -148,7 +181,10 @@ async function stream(options: DemoOptions, { client, tally }: RunningDemo, refe
 
 function sameOutputs(got: Readonly<Record<string, Tensor>>, expected: Readonly<Record<string, Tensor>>): boolean {
   const names = Object.keys(expected)
-  return names.length === Object.keys(got).length && names.every((name) => name in got && sameBits(got[name]!, expected[name]!))
+  return (
+    names.length === Object.keys(got).length &&
+    names.every((name) => name in got && sameBits(got[name]!, expected[name]!))
+  )
 }
 
 /** The class that the first output speaks for. */
@@ -157,9 +193,4 @@ function argMax(outputs: Readonly<Record<string, Tensor>>): number {
   const bytes = Uint8Array.from(data as Uint8Array)
   const scores = new Float32Array(bytes.buffer)
   return scores.indexOf(scores.reduce((most, score) => Math.max(most, score), -Infinity))
-}
-
-/** Bytes of the tensors at each cut. */
-export function boundaryBytes({ cut }: Deployment): number[] {
-  return cut.segments.slice(0, -1).map(({ sends }) => sends.reduce((sum, port) => sum + byteLength(port), 0))
 }

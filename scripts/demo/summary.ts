@@ -1,7 +1,7 @@
 /** What the demo has seen, as one object for programs (`--json`). */
 
 import type { DeviceId } from '#shared/ids.js'
-import { boundaryBytes, type RunningDemo } from './run.js'
+import { boundaryBytes, type RunningDemo } from './running.js'
 import type { Workload } from './workload.js'
 
 export interface Summary {
@@ -17,7 +17,12 @@ export interface Summary {
   readonly epoch: number
   readonly segmentBytes: readonly number[]
   /** Every edge of the plan with the sealed bytes that went over it; `client` at the ends. */
-  readonly links: readonly { readonly from: string; readonly to: string; readonly kind: string; readonly bytes: number }[]
+  readonly links: readonly {
+    readonly from: string
+    readonly to: string
+    readonly kind: string
+    readonly bytes: number
+  }[]
   /** Bytes of the tensors at each cut. */
   readonly boundaryBytes: readonly number[]
   readonly throughputPerSecond: number

@@ -27,7 +27,7 @@ export interface Workload {
 }
 
 /** Noise, as a share of the largest value of the tensor: seen in every bit pattern, but no digit changes its class. */
-const noise = 0.01
+const noise = 0.001
 
 /** Any model with `test_data_set_K/*.pb` in `folder`; those with the shapes of the first set are used. */
 export async function goldenWorkload(modelPath: string, folder: string): Promise<Workload> {
@@ -89,7 +89,9 @@ async function readModel(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path)
   } catch (error) {
-    throw new Refusal('missing-file', `cannot read the model '${path}': give the path of an ONNX file`, { cause: error })
+    throw new Refusal('missing-file', `cannot read the model '${path}': give the path of an ONNX file`, {
+      cause: error,
+    })
   }
 }
 

@@ -33,7 +33,7 @@ export interface Arrival {
   readonly from: DeviceId
   /** Time that opening and decoding took, in microseconds. */
   readonly openUs: number
-  took(): void
+  readonly took: () => void
 }
 
 export interface ChannelEvents {
@@ -153,6 +153,7 @@ export class Channel {
   close(): void {
     this.detach()
     this.clear()
+    this.#session = 0
     this.#keyring.erase()
   }
 

@@ -20,8 +20,8 @@ export interface Result {
 
 interface Open {
   readonly startMs: number
-  resolve(result: Result): void
-  reject(reason: Refusal): void
+  readonly resolve: (result: Result) => void
+  readonly reject: (reason: Refusal) => void
 }
 
 /** The pipeline that requests go to: one plan. */

@@ -3,7 +3,7 @@
  * (WIRE, "Frames"); a handshake between the two can take its place without a change on this side.
  */
 
-import type { DeviceId } from '#shared/ids.js'
+import type { DeviceId } from '../ids.js'
 import type { PairMaterial } from './pair.js'
 
 /**
@@ -16,6 +16,4 @@ export interface KeySource {
    * itself. `take` keeps a copy of what it needs. Returns the way to stop.
    */
   subscribe(peer: DeviceId, take: (material: PairMaterial) => void): () => void
-  /** Says that `peer` runs as another process now (8-byte `bootId`): its secrets died, new ones are needed. */
-  peerRestarted(peer: DeviceId, bootId: Uint8Array): void
 }
