@@ -9,6 +9,10 @@ const noTag = new Uint8Array(tagBytes)
 
 export const nullAeads: Aeads = () => ({
   seal: (_key, _nonce, _ad, parts) => [...parts, noTag],
-  // Not in an own buffer as a cipher's plaintext is: a copy that only the null sealer made would flatter encryption.
-  open: (_key, _nonce, _ad, sealed) => sealed.subarray(0, sealed.length - tagBytes) as Uint8Array<ArrayBuffer>,
+  open(_key, _nonce, ad, sealed) {
+    const plain = sealed.subarray(0, sealed.length - tagBytes) as Uint8Array<ArrayBuffer>
+    // A frame lies in memory of its own, and a copy that only the null sealer made would flatter encryption. A chunk of a
+    // file, which has no associated data, is part of a whole that is still needed when the chunk is wiped.
+    return ad.length > 0 ? plain : Uint8Array.from(plain)
+  },
 })

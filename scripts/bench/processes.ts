@@ -5,6 +5,7 @@
 
 import { fork } from 'node:child_process'
 import { join } from 'node:path'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { allocator } from '../demo/devices.js'
 import { ownCpuMs } from './machine.js'
 
@@ -28,7 +29,17 @@ export interface Child<H extends Handlers> {
   ask<K extends keyof H & string>(what: K, given: Parameters<H[K]>[0]): Promise<Awaited<ReturnType<H[K]>>>
   /** User and system time of the child so far, in milliseconds. */
   cpuMs(): Promise<number>
+  /** From now on the child notes how late its event loop is. */
+  watchLoop(): Promise<void>
+  /** How late it was since then. */
+  loopGap(): Promise<LoopGap>
   stop(): Promise<void>
+}
+
+/** Delays of an event loop beyond the period at which it was looked at, in milliseconds. */
+export interface LoopGap {
+  readonly p99Ms: number
+  readonly maxMs: number
 }
 
 const endWithinMs = 3000
@@ -66,7 +77,9 @@ export function start<H extends Handlers>(module: string): Child<H> {
   return {
     pid: child.pid!,
     ask: (what, given) => ask(what, given) as never,
-    cpuMs: () => ask(cpuQuestion, undefined) as Promise<number>,
+    cpuMs: () => ask('cpuMs', undefined) as Promise<number>,
+    watchLoop: () => ask('watchLoop', undefined) as Promise<void>,
+    loopGap: () => ask('loopGap', undefined) as Promise<LoopGap>,
     async stop() {
       if (child.exitCode !== null || child.signalCode !== null) return
       child.disconnect() // a child ends when nobody can ask it any more
@@ -77,11 +90,28 @@ export function start<H extends Handlers>(module: string): Child<H> {
   }
 }
 
-const cpuQuestion = 'cpuMs'
+const loopPeriodMs = 5
+
+/** What every child can be asked. */
+function common(): Handlers {
+  const delays = monitorEventLoopDelay({ resolution: loopPeriodMs })
+  const beyond = (nanoseconds: number): number => Math.max(0, nanoseconds / 1e6 - loopPeriodMs)
+  return {
+    cpuMs: () => ownCpuMs(),
+    watchLoop() {
+      delays.reset()
+      delays.enable()
+    },
+    loopGap(): LoopGap {
+      delays.disable()
+      return { p99Ms: beyond(delays.percentile(99)), maxMs: beyond(delays.max) }
+    },
+  }
+}
 
 /** The child's side: answers until its parent has gone, then calls `close` and ends. */
 export function serve(handlers: Handlers, close: () => Promise<void> = () => Promise.resolve()): void {
-  const all: Record<string, (given: never) => unknown> = { ...handlers, [cpuQuestion]: () => ownCpuMs() }
+  const all: Record<string, (given: never) => unknown> = { ...handlers, ...common() }
   const answer = async ({ id, what, given }: Question): Promise<void> => {
     try {
       process.send!({ id, value: await all[what]!(given as never) } satisfies Answer)

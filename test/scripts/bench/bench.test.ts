@@ -4,6 +4,8 @@ import { join } from 'node:path'
 import { exitStatus } from '#shared/errors.js'
 import type { Figure } from '#scripts/bench/figure.js'
 
+t.setTimeout(240_000)
+
 const main = join(import.meta.dirname, '../../../scripts/bench/main.js')
 
 interface Ended {
@@ -65,6 +67,24 @@ t.test('frame says what a sealed hop costs beside plain framing, raw TCP, itself
   )
 })
 
+t.test(
+  'pipeline compares real devices with replicas, one process, a naive build, no cipher and the relay',
+  async (t) => {
+    const figures = await figuresOf(t, 'pipeline', '--models', 'S', '--devices', '1,2')
+    const of = (title: string): Figure[] => figures.filter(({ case: shown }) => shown === title)
+    t.match(
+      of('S, 1 device').map(({ peer }) => peer),
+      ['one process', 'one process', 'stages alone'],
+    )
+    const peers = new Set(of('S, 2 devices').map(({ peer }) => peer))
+    for (const peer of ['two replicas', 'slowest stage', 'one process', 'naive', 'unsealed', 'relay', 'sealed']) {
+      t.ok(peers.has(peer), peer)
+    }
+    for (const { figure, value } of figures) if (figure === 'bit-equal to the unsplit') t.equal(value, 1)
+    t.ok(figures.every(({ cpuMs }) => cpuMs === undefined || cpuMs > 0))
+  },
+)
+
 t.test('for people the figures are tables', async (t) => {
   const { status, lines } = await bench('frame', '--quick')
   t.equal(status, 0)
@@ -76,5 +96,18 @@ t.test('for people the figures are tables', async (t) => {
 t.test('a bench that there is not is refused with the names of those that there are', async (t) => {
   const { status, errors } = await bench('speed')
   t.equal(status, exitStatus.usage)
-  t.match(errors, /no bench 'speed'; there are frame/)
+  t.match(errors, /no bench 'speed'; there are frame, pipeline/)
+})
+
+t.test('networks and numbers of devices that cannot be are refused', async (t) => {
+  for (const given of [
+    ['--models', 'XL'],
+    ['--devices', '0'],
+    ['--devices', '2,many'],
+    ['--engine', 'remote'],
+  ]) {
+    const { status, errors } = await bench('pipeline', ...given)
+    t.equal(status, exitStatus.usage, given.join(' '))
+    t.match(errors, given[0]!)
+  }
 })
