@@ -1,8 +1,5 @@
-#!/usr/bin/env node
-/** Writes the reference page of the wire from the topic table: `node dist/scripts/wire-page.js > docs/wire.md`. */
+/** The reference page of the wire, `docs/wire.md`, from the topic table; `npm run generate` writes it. */
 
-import { realpathSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { chunkBytes } from '#shared/protocol/chunk.js'
 import { topics, type Topic } from '#shared/protocol/topics.js'
@@ -17,7 +14,7 @@ export function wirePage(): string {
 function intro(): string {
   return `# The wire: MQTT topics and messages
 
-<!-- Made from shared/protocol/topics.ts by scripts/wire-page.ts: change those, then run the latter. -->
+<!-- Made from shared/protocol/topics.ts: change that, then run `npm run generate`. -->
 
 MQTT 3.1.1. Every topic lies below \`tessera/1/<fleet>/\`. A fleet is \`f\` and 16 lower-case hex digits, a device \`d\` and 32;
 the text form of a device is its MQTT client id. \`<D>\` is the device whose branch a topic lies in, \`<from>\` the one that
@@ -156,5 +153,3 @@ function printed(given: unknown, indent = ''): string {
     return `${schema.minimum}..${schema.maximum === Number.MAX_SAFE_INTEGER ? '' : schema.maximum}`
   return schema.type ?? 'anything'
 }
-
-if (realpathSync(process.argv[1] ?? '') === fileURLToPath(import.meta.url)) process.stdout.write(wirePage())

@@ -7,7 +7,7 @@ import { topics } from '#shared/protocol/topics.js'
 
 t.test('docs/wire.md is what the topic table makes of it', async (t) => {
   const path = resolve(import.meta.dirname, '../../../docs/wire.md')
-  t.equal(await readFile(path, 'utf8'), wirePage(), 'run: node dist/scripts/wire-page.js > docs/wire.md')
+  t.equal(await readFile(path, 'utf8'), wirePage(), 'run: npm run generate')
 })
 
 t.test('the page names every topic, its limit, and every body', (t) => {
