@@ -14,7 +14,7 @@ export function wirePage(): string {
 function intro(): string {
   return `# The wire: MQTT topics and messages
 
-<!-- Made from shared/protocol/topics.ts: change that, then run `npm run generate`. -->
+<!-- Made from shared/protocol/topics.ts: change that, then run "npm run generate". -->
 
 MQTT 3.1.1. Every topic lies below \`tessera/1/<fleet>/\`. A fleet is \`f\` and 16 lower-case hex digits, a device \`d\` and 32;
 the text form of a device is its MQTT client id. \`<D>\` is the device whose branch a topic lies in, \`<from>\` the one that
