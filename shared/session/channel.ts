@@ -52,6 +52,12 @@ export interface ChannelTraffic {
 
 /** Requests acknowledged in one message at most: keeps it below the 8 KiB of a control frame. */
 const maxAcknowledged = 512
+/**
+ * So long may news for the peer wait for more: a message costs as much as a small frame. The peer holds its items so much
+ * longer and is not kept from sending, as a quarter of its window, or so many settled requests, are told of at once.
+ */
+const flowDelayMs = 10
+const maxUntoldSettled = 64
 /** How often a carrier that may lose frames is looked after. */
 const resendCheckMs = 250
 
@@ -72,6 +78,9 @@ export class Channel {
   #carrier: Carrier | undefined
   #flowIsDue = false
   #flowIsScheduled = false
+  #cancelFlow: Cancel | undefined
+  /** What has left the queue, and what was settled, since the peer was last told. */
+  #untold = { frames: 0, bytes: 0, settled: 0 }
   #cancelCheck: Cancel | undefined
   /** Grows with every new session: what was taken from an older one is not told to the peer of the new. 0 = no keys. */
   #session = 0
@@ -102,7 +111,7 @@ export class Channel {
     this.#nextCounter = 0
     this.#intake.restart()
     this.#backlog.restart(this.#clock.monotonicMs())
-    this.#scheduleFlow()
+    this.#tellNow()
     this.pump()
   }
 
@@ -111,7 +120,7 @@ export class Channel {
     this.detach()
     this.#carrier = carrier
     this.#backlog.restart(this.#clock.monotonicMs())
-    this.#scheduleFlow()
+    this.#tellNow()
     if (!carrier.reliable) this.#checkLater()
     this.pump()
   }
@@ -142,7 +151,8 @@ export class Channel {
     const entry = this.#settled.get(name)
     if (entry === undefined) this.#settled.set(name, { key, requests: [key.request] })
     else entry.requests.push(key.request)
-    this.#scheduleFlow()
+    this.#untold.settled++
+    this.#tellSoon()
   }
 
   /** Forgets what was to be sent, for a plan that is over. */
@@ -153,6 +163,7 @@ export class Channel {
   close(): void {
     this.detach()
     this.clear()
+    this.#cancelFlow?.()
     this.#session = 0
     this.#keyring.erase()
   }
@@ -189,6 +200,7 @@ export class Channel {
       this.traffic.receivedFrames++
       this.#intake.arrived(opened.counter)
       const session = this.#session
+      const frameLength = frame.length
       this.#events.onActivation({
         activation,
         from: this.peer,
@@ -196,7 +208,9 @@ export class Channel {
         took: () => {
           if (session !== this.#session) return
           this.#intake.took(opened.counter)
-          this.#scheduleFlow()
+          this.#untold.frames++
+          this.#untold.bytes += frameLength
+          this.#tellSoon()
         },
       })
       return
@@ -243,8 +257,19 @@ export class Channel {
     }
   }
 
+  /** One FLOW for all that happens within the delay. */
+  #tellSoon(): void {
+    this.#flowIsDue = true
+    const { frames, bytes, settled } = this.#untold
+    if (settled >= maxUntoldSettled || 4 * frames >= this.#window.frames || 4 * bytes >= this.#window.bytes) {
+      this.#tellNow()
+      return
+    }
+    this.#cancelFlow ??= this.#clock.after(flowDelayMs, () => this.#sendFlow())
+  }
+
   /** One FLOW for all that happens in this turn of the event loop. */
-  #scheduleFlow(): void {
+  #tellNow(): void {
     this.#flowIsDue = true
     if (this.#flowIsScheduled) return
     this.#flowIsScheduled = true
@@ -255,6 +280,9 @@ export class Channel {
   }
 
   #sendFlow(): void {
+    this.#cancelFlow?.()
+    this.#cancelFlow = undefined
+    this.#untold = { frames: 0, bytes: 0, settled: 0 }
     while (this.#flowIsDue || this.#settled.size > 0) {
       // What a lost carrier does not take is not lost: the peer sends again, and hears again that it is settled.
       if (this.#carrier === undefined || this.#session === 0) return
