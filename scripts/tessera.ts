@@ -2,7 +2,7 @@
 /** The operator's program: `tessera <noun> <verb>`. Each noun lives in `cli/` and is loaded only when it is used. */
 
 import { Command } from 'commander'
-import { fail } from './cli/report.js'
+import { fail } from '#shared/report.js'
 
 const program = new Command('tessera')
   .description('Runs one neural network across many devices, each holding one encrypted piece of it.')

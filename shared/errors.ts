@@ -36,6 +36,7 @@ const families = {
   'external-data': 'model',
   'cannot-cut': 'model',
   'bad-tensor': 'model',
+  'dynamic-shape': 'model',
   'bad-segment': 'model',
   'no-golden-data': 'model',
   // a run that ended early
@@ -64,4 +65,10 @@ export class Refusal extends Error {
 /** The sentence to show for anything that was thrown. */
 export function reasonOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
+}
+
+/** A stranger's value in a sentence: short, and never by a `toString` of its own. */
+export function shown(value: unknown): string {
+  const isPlain = typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint'
+  return isPlain ? String(value).slice(0, 64) : typeof value
 }

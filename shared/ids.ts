@@ -1,5 +1,6 @@
 /** Names on the wire (WIRE, "Ids"): a device is 16 random bytes, a fleet 8; in text a letter and lower-case hex. */
 
+import { createHash } from 'node:crypto'
 import { fromHex, toHex } from './bytes.js'
 import { Refusal } from './errors.js'
 import type { Random } from './random.js'
@@ -18,6 +19,11 @@ export function newDeviceId(random: Random): DeviceId {
 
 export function newFleetId(random: Random): FleetId {
   return `f${toHex(random(8))}`
+}
+
+/** The fleet of a hub that was given none: the first 8 bytes of the SHA-256 of its key, so it needs no file. */
+export function fleetOf(hubKey: Uint8Array): FleetId {
+  return `f${createHash('sha256').update(hubKey).digest('hex').slice(0, 16)}`
 }
 
 export function isDeviceId(text: string): text is DeviceId {

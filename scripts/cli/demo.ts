@@ -1,5 +1,99 @@
-import { Command } from 'commander'
+/** `tessera demo`: the whole of Tessera on one machine, live. */
+
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { join } from 'node:path'
+import { runDemo } from '../demo/run.js'
+import { Display } from '../demo/display.js'
+import { goldenWorkload, labelledWorkload, type Workload } from '../demo/workload.js'
+import { Refusal } from '#shared/errors.js'
+
+interface DemoFlags {
+  devices: number
+  link: 'auto' | 'direct' | 'relay'
+  once?: true
+  requests?: number
+  inFlight?: number
+  model?: string
+  data?: string
+  json?: true
+}
+
+/** Requests with `--once` when no number is given. */
+const requestsOnce = 500
+export const maxDevices = 64
+
+const digits = join(import.meta.dirname, '../../../config/models/digits-resnet')
 
 export function demoCommand(): Command {
-  return new Command('demo').description('runs a whole fleet on this machine')
+  return new Command('demo')
+    .description(
+      'starts a hub and real device processes here, cuts a model over them, and streams requests through, all sealed',
+    )
+    .option('--devices <n>', 'device processes, one segment each', within(1, maxDevices), 4)
+    .addOption(
+      new Option('--link <kind>', 'how frames travel between devices')
+        .choices(['auto', 'direct', 'relay'])
+        .default('auto'),
+    )
+    .option('--once', `end after --requests (${requestsOnce} unless given)`)
+    .option('--requests <n>', 'requests to send', within(1, 1e9))
+    .option('--in-flight <n>', 'requests under way at once (default: twice the devices and two)', within(1, 1000))
+    .option('--model <file>', 'an ONNX model instead of the bundled digits; wants --data')
+    .option('--data <folder>', 'folder with test_data_set_K/input_i.pb of that model')
+    .option('--json', 'end with a summary, one JSON object on the last line')
+    .addHelpText('after', '\nCtrl-C ends the demo and leaves no process and no file behind.')
+    .action(async (flags: DemoFlags) => {
+      process.exitCode = await demo(flags)
+    })
+}
+
+async function demo(flags: DemoFlags): Promise<number> {
+  const workload = await workloadOf(flags)
+  const requests = flags.requests ?? (flags.once === true ? requestsOnce : undefined)
+  const stop = new AbortController()
+  const onSignal = (): void => stop.abort()
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  const display = new Display(process.stdout, workload, requests)
+  try {
+    const summary = await runDemo({
+      workload,
+      devices: flags.devices,
+      link: flags.link,
+      requests,
+      window: flags.inFlight ?? 2 * flags.devices + 2,
+      signal: stop.signal,
+      onStep: (text) => display.step(text),
+      onReady: (running) => display.live(running),
+    })
+    display.end(summary)
+    if (flags.json === true) process.stdout.write(`${JSON.stringify(summary)}\n`)
+    return summary.bitExact && summary.lost === 0 && summary.duplicated === 0 ? 0 : 1
+  } finally {
+    display.close()
+    process.off('SIGINT', onSignal)
+    process.off('SIGTERM', onSignal)
+  }
+}
+
+async function workloadOf({ model, data }: DemoFlags): Promise<Workload> {
+  if (model === undefined) {
+    if (data !== undefined)
+      throw new Refusal('usage', '--data goes with --model: name the ONNX file that the data is for')
+    return labelledWorkload(digits)
+  }
+  if (data === undefined) {
+    throw new Refusal('usage', '--model needs --data: a folder with test_data_set_0/input_0.pb and so on')
+  }
+  return goldenWorkload(model, data)
+}
+
+function within(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < low || value > high) {
+      throw new InvalidArgumentError(`It must be a whole number from ${low} to ${high}.`)
+    }
+    return value
+  }
 }

@@ -64,7 +64,27 @@ export const root = z.strictObject({
 })
 export type Root = z.infer<typeof root>
 
-const port = z.strictObject({ name: text(512), dtype: text(16), shape: z.array(uint).max(16) })
+const port = z.strictObject({
+  name: text(512),
+  dtype: z.enum([
+    'float32',
+    'float64',
+    'float16',
+    'int8',
+    'int16',
+    'int32',
+    'int64',
+    'uint8',
+    'uint16',
+    'uint32',
+    'uint64',
+    'bool',
+    'string',
+  ]),
+  shape: z.array(uint).max(16),
+  /** The shape depends on values: the one given is only an example. */
+  varies: z.literal(true).exactOptional(),
+})
 const ports = z.array(port).max(1024)
 
 /** A sealed segment file, in blocks; the hash of each tells a resuming device which one is bad. */
@@ -147,7 +167,6 @@ export type BlobGet = z.infer<typeof blobGet>
 export const stageTelemetry = z.strictObject({
   plan: uint,
   stage: uint,
-  epoch: uint,
   frames: uint,
   computeUs: uint,
   queued: uint,

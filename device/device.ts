@@ -1,0 +1,297 @@
+/** A device: holds one stage at a time, as the hub assigns it. The hallway between link, vault and runtime. */
+
+import { toHex } from '#shared/bytes.js'
+import { every, type Cancel } from '#shared/clock.js'
+import { openFile } from '#shared/crypto/stream.js'
+import { Refusal, reasonOf } from '#shared/errors.js'
+import type { DeviceId } from '#shared/ids.js'
+import { byteLength, itemBytes, type Port, type Tensor } from '#shared/onnx/tensor.js'
+import type { Assigned, Assignment, StageWork } from '#shared/protocol/messages.js'
+import type { RequestKey } from '#shared/session/requests.js'
+import { Loader } from './loader.js'
+import { Member, type MemberOptions } from './member.js'
+import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
+import { Stage } from './runtime/stage.js'
+import type { SegmentStore } from './vault/store.js'
+import type { SegmentKey } from './link/hub-session.js'
+
+/** `auto`: inline for stages whose time and input are below these, else a worker thread (D14). */
+export const inlineBelowUs = 5000
+export const inlineBelowBytes = 256 << 10
+/** Runs that time a stage after loading. */
+const trialRuns = 3
+
+export interface DeviceOptions extends Omit<MemberOptions, 'role'> {
+  readonly store: SegmentStore
+  readonly engine?: EngineMode | 'auto'
+  readonly telemetryMs?: number
+  /** The hub orders the process to end. */
+  onExit?(): void
+}
+
+export class Device {
+  readonly #options: DeviceOptions
+  #member!: Member
+  #cancelTelemetry: Cancel = () => {}
+  #assignment: Assignment | undefined
+  #report: Assigned | undefined
+  #stage: { stage: Stage; work: StageWork } | undefined
+  #loader: Loader | undefined
+  readonly #segmentKeys = new Map<string, SegmentKey>()
+  #refused = 0
+  #isClosed = false
+
+  private constructor(options: DeviceOptions) {
+    this.#options = {
+      ...options,
+      log: (event, nouns) => {
+        if (event === 'refused') this.#refused++
+        options.log(event, nouns)
+      },
+    }
+  }
+
+  /** Joins the fleet and serves until closed. Throws what `Member.join` throws. */
+  static async start(options: DeviceOptions): Promise<Device> {
+    const device = new Device(options)
+    device.#member = await Member.join(
+      { ...device.#options, role: 'device' },
+      {
+        onAssignment: (assignment) => device.#assigned(assignment),
+        onSegmentKey: (key) => device.#keyCame(key),
+        onBlock: (file, block, content) => device.#loader?.blockCame(file, block, content),
+        onActivation: (arrival) => {
+          const stage = device.#stage
+          if (stage !== undefined) stage.stage.arrived(arrival)
+          else {
+            arrival.took()
+            throw new Refusal('not-allowed', 'a frame came before this device has a stage')
+          }
+        },
+        onSettled: (keys) => device.#stage?.stage.settled(keys),
+        onLink: (peer, link) => options.log('link', { peer, link }),
+        onCommand: (name) => {
+          if (name === 'exit') options.onExit?.()
+        },
+        isMissingSomething: () => device.#loader?.isWaitingForKey === true,
+      },
+    )
+    device.#cancelTelemetry = every(options.clock, options.telemetryMs ?? 1000, () => device.#tellTelemetry())
+    return device
+  }
+
+  get id(): DeviceId {
+    return this.#options.id
+  }
+
+  /** What the device has made of its newest assignment. */
+  get report(): Assigned | undefined {
+    return this.#report
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#cancelTelemetry()
+    this.#loader?.cancel()
+    await this.#member.close()
+    await this.#stage?.stage.close()
+    for (const { dek } of this.#segmentKeys.values()) dek.fill(0)
+  }
+
+  #assigned(assignment: Assignment): void {
+    const known = this.#assignment
+    if (known !== undefined && assignment.rev < known.rev) return
+    if (known !== undefined && assignment.rev === known.rev) {
+      if (this.#report !== undefined) this.#tell(this.#report)
+      return
+    }
+    this.#assignment = assignment
+    const { work } = assignment
+    if (work.kind === 'client') {
+      this.#fail(new Refusal('not-allowed', 'a device with a stage was assigned the work of a client'))
+      return
+    }
+    if (work.kind === 'none') {
+      this.#loader?.cancel()
+      this.#drop()
+      this.#member.setPeers(new Set())
+      this.#tell({ rev: assignment.rev, state: 'ready' })
+      return
+    }
+    this.#member.setPeers(peersOf(work))
+    const current = this.#stage
+    if (current !== undefined && isSameStage(current.work, work)) {
+      current.work = work
+      if (this.#report !== undefined) this.#tell({ ...this.#report, rev: assignment.rev })
+      return
+    }
+    void this.#load(assignment.rev, work)
+  }
+
+  async #load(rev: number, work: StageWork): Promise<void> {
+    this.#loader?.cancel()
+    this.#drop()
+    const loader = new Loader({
+      file: work.segment,
+      store: this.#options.store,
+      clock: this.#options.clock,
+      ask: (asked) => this.#member.control.publish('blobGet', [this.id], asked),
+      onProgress: (have, of) => this.#tell({ rev, state: 'loading', blocks: { have, of } }),
+    })
+    this.#loader = loader
+    const key = this.#segmentKeys.get(toHex(work.segment.fileHash))
+    if (key !== undefined) loader.keyCame(key)
+    try {
+      const sealed = await loader.load()
+      if (sealed === undefined) return // another assignment came
+      const { engine, computeUs } = await this.#open(work, sealed.bytes, sealed.key)
+      if (loader.isCancelled || this.#isClosed) {
+        await engine.close()
+        return
+      }
+      const stage = new Stage({
+        place: work,
+        engine,
+        clock: this.#options.clock,
+        events: {
+          send: (activation) => this.#member.peers.channel(work.downstream ?? activation.client).offer(activation),
+          settle: (to, key) => this.#settle(to, key),
+        },
+      })
+      this.#stage = { stage, work }
+      await this.#options.store.keep([work.segment.fileHash])
+      this.#options.log('stage ready', { plan: work.plan, stage: work.stage, engine: engine.mode, computeUs })
+      this.#tell({
+        rev,
+        state: 'ready',
+        blocks: { have: loader.of, of: loader.of },
+        ...(computeUs === undefined ? {} : { computeUs }),
+      })
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (!loader.isCancelled) this.#fail(error)
+    }
+  }
+
+  /** Opens the segment: in clear only in memory, wiped when the session is made. */
+  async #open(
+    work: StageWork,
+    sealed: Uint8Array,
+    key: SegmentKey,
+  ): Promise<{ engine: StageEngine; computeUs: number | undefined }> {
+    const { segment } = work
+    const inClear = (): Uint8Array<ArrayBuffer> =>
+      openFile(
+        sealed,
+        key.dek,
+        { model: segment.modelId, segment: segment.name, version: segment.version, device: this.id },
+        this.#options.aeads,
+      )
+    const wanted = this.#options.engine ?? 'auto'
+    const engine = await openEngine(inClear(), wanted === 'inline' ? 'inline' : 'worker')
+    const computeUs = await trial(engine, work)
+    const inputBytes = work.receives.reduce((sum, port) => sum + byteLength(port), 0)
+    if (wanted === 'auto' && computeUs !== undefined && computeUs < inlineBelowUs && inputBytes < inlineBelowBytes) {
+      await engine.close()
+      return { engine: await openEngine(inClear(), 'inline'), computeUs }
+    }
+    return { engine, computeUs }
+  }
+
+  #settle(to: DeviceId, key: RequestKey): void {
+    try {
+      this.#member.peers.channel(to).settle(key)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error // a peer of a plan that is over waits for nothing
+    }
+  }
+
+  #keyCame(key: SegmentKey): void {
+    this.#segmentKeys.set(toHex(key.fileHash), key)
+    this.#loader?.keyCame(key)
+  }
+
+  #drop(): void {
+    const stage = this.#stage
+    this.#stage = undefined
+    for (const channel of this.#member.peers.all()) channel.clear()
+    void stage?.stage.close()
+  }
+
+  #fail(reason: Refusal): void {
+    this.#options.log('assignment failed', { code: reason.code, reason: reason.message })
+    const rev = this.#assignment!.rev
+    this.#tell({ rev, state: 'failed', reason: { code: reason.code, message: reason.message.slice(0, 512) } })
+  }
+
+  #tell(report: Assigned): void {
+    this.#report = report
+    void this.#member.control.publish('assigned', [this.id], report).catch((error: unknown) => {
+      this.#options.log('report not sent', { reason: reasonOf(error) }) // the hub asks by publishing again
+    })
+  }
+
+  #tellTelemetry(): void {
+    const current = this.#stage
+    if (current === undefined || !this.#member.control.online) return
+    const { stage, work } = current
+    void this.#member.control
+      .publish('telemetry', [this.id], {
+        plan: work.plan,
+        stage: work.stage,
+        frames: stage.counters.frames,
+        computeUs: stage.counters.computeUs,
+        queued: stage.queued,
+        retained: stage.retained,
+        duplicates: stage.counters.duplicates,
+        refused: this.#refused,
+        links: this.#member.peers.all().map(({ peer, link, traffic }) => ({
+          peer,
+          kind: link,
+          sentBytes: traffic.sentBytes,
+          sentFrames: traffic.sentFrames,
+        })),
+        residentBytes: process.memoryUsage.rss(),
+      })
+      .catch(() => {}) // the next report says it all again
+  }
+}
+
+/** Those whose frames a stage takes or gives: its neighbours in the chain, and the clients at the ends. */
+export function peersOf(work: StageWork): Set<DeviceId> {
+  const peers = new Set<DeviceId>()
+  if (work.upstream !== undefined) peers.add(work.upstream)
+  if (work.downstream !== undefined) peers.add(work.downstream)
+  if (work.upstream === undefined || work.downstream === undefined) for (const client of work.clients) peers.add(client)
+  return peers
+}
+
+function isSameStage(a: StageWork, b: StageWork): boolean {
+  return a.plan === b.plan && a.stage === b.stage && toHex(a.segment.fileHash) === toHex(b.segment.fileHash)
+}
+
+/** Median time of the segment on zeros, in microseconds; `undefined` where zeros are no input that it can take. */
+async function trial(engine: StageEngine, work: StageWork): Promise<number | undefined> {
+  const times: number[] = []
+  for (let run = 0; run < trialRuns; run++) {
+    const feeds = Object.fromEntries(work.runInputs.map((port) => [port.name, zeros(port)]))
+    try {
+      const { computeUs } = await engine.run(
+        feeds,
+        work.runOutputs.map((port) => port.name),
+      )
+      times.push(computeUs)
+    } catch (error) {
+      if (error instanceof Refusal) return undefined
+      throw error
+    }
+  }
+  return times.sort((a, b) => a - b)[trialRuns >> 1]
+}
+
+function zeros({ dtype, shape }: Port): Tensor {
+  const items = shape.reduce((product, dim) => product * dim, 1)
+  if (dtype === 'string') return { dtype, shape, data: Array.from({ length: items }, () => '') }
+  return { dtype, shape, data: new Uint8Array(items * itemBytes[dtype]) }
+}

@@ -1,0 +1,245 @@
+/**
+ * What every member of a fleet does, with a stage or without: connects to the hub, introduces itself, holds the sealed
+ * session with the hub and the channels to its peers, and asks again for what it misses.
+ */
+
+import { cpus, totalmem } from 'node:os'
+import { createRequire } from 'node:module'
+import { every, type Cancel, type Clock } from '#shared/clock.js'
+import type { Aeads } from '#shared/crypto/aead.js'
+import type { Identity } from '#shared/crypto/identity.js'
+import { newBoxKey } from '#shared/crypto/root-box.js'
+import { Refusal } from '#shared/errors.js'
+import type { DeviceId, FleetId } from '#shared/ids.js'
+import type { Assignment, Birth } from '#shared/protocol/messages.js'
+import type { Random } from '#shared/random.js'
+import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
+import { connectControl, type Control } from './link/control.js'
+import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
+import { Peers, type LinkMode } from './link/peers.js'
+import { openRelayLink } from './link/relay.js'
+import type { Transport } from './link/transport.js'
+import type { Duplex } from 'node:stream'
+
+/** How often a member looks whether it misses something that it was promised; pauses double up to the second number. */
+const askAgainMs = [500, 8000] as const
+
+export interface MemberOptions {
+  readonly fleet: FleetId
+  readonly id: DeviceId
+  readonly identity: Identity
+  /** Shown to people. */
+  readonly name: string
+  readonly role: Birth['role']
+  readonly clock: Clock
+  readonly random: Random
+  readonly aeads: Aeads
+  readonly link: LinkMode
+  /** Byte streams to the hub's broker, to its relay broker, and between peers. */
+  readonly dialHub: () => Duplex
+  readonly dialRelay: (access: RelayAccess) => Duplex
+  readonly transport: Transport
+  readonly hubKey?: Uint8Array
+  /** The hub's `host:port`, for people. */
+  readonly hub?: string
+  readonly keepaliveSeconds?: number
+  /** Refuses the start when the hub does not answer, instead of trying on. */
+  readonly failWithoutHub?: boolean
+  log(event: string, nouns: Record<string, unknown>): void
+}
+
+export interface MemberEvents extends ChannelEvents {
+  onAssignment(assignment: Assignment): void
+  readonly onSegmentKey: (key: SegmentKey) => void
+  readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
+  onBlock(file: string, block: number, content: Uint8Array): void
+  onCommand(name: 'drain' | 'exit'): void
+  /** Whether something else than pair keys is missing, so that the hub should be asked again. */
+  isMissingSomething(): boolean
+}
+
+export class Member {
+  readonly options: MemberOptions
+  readonly bootId: Uint8Array
+  readonly control: Control
+  readonly peers: Peers
+  readonly #session: HubSession
+  readonly #cancelAsking: Cancel
+  #birth: Birth
+  #isClosed = false
+
+  private constructor(
+    options: MemberOptions,
+    bootId: Uint8Array,
+    control: Control,
+    peers: Peers,
+    session: HubSession,
+    birth: Birth,
+    events: MemberEvents,
+  ) {
+    this.options = options
+    this.bootId = bootId
+    this.control = control
+    this.peers = peers
+    this.#session = session
+    this.#birth = birth
+    let pauseMs: number = askAgainMs[0]
+    let dueMs = options.clock.monotonicMs() + pauseMs
+    this.#cancelAsking = every(options.clock, askAgainMs[0], () => {
+      const isMissing = peers.withoutKeys().length > 0 || events.isMissingSomething()
+      if (!isMissing) pauseMs = askAgainMs[0]
+      else if (options.clock.monotonicMs() >= dueMs) {
+        pauseMs = Math.min(pauseMs * 2, askAgainMs[1])
+        dueMs = options.clock.monotonicMs() + pauseMs
+        void this.introduce()
+      }
+    })
+  }
+
+  /** Joins the fleet. Throws `Refusal('hub-unreachable')` where that was asked for, `port-in-use` for a taken port. */
+  static async join(options: MemberOptions, events: MemberEvents): Promise<Member> {
+    const { fleet, id, identity, clock, random, aeads } = options
+    const bootId = random(8)
+    const refused = (reason: Refusal, peer?: DeviceId): void =>
+      options.log('refused', { code: reason.code, reason: reason.message, ...(peer === undefined ? {} : { peer }) })
+    const session = new HubSession({ fleet, self: id, bootId, clock, aeads }, newBoxKey(), {
+      onPeerKey: (peer, key) => control?.pinKey(peer, key),
+      onSegmentKey: events.onSegmentKey,
+      onRelay: (access) => openRelay(access),
+    })
+    let control: Control | undefined
+    const peers = new Peers({
+      fleet,
+      self: id,
+      bootId,
+      clock,
+      aeads,
+      mode: options.link,
+      transport: options.transport,
+      keySource: session,
+      window: defaultWindow,
+      events,
+      onRefused: refused,
+      onLink: events.onLink,
+    })
+    let relayToken: Uint8Array | undefined
+    const openRelay = (access: RelayAccess): void => {
+      if (options.link === 'direct' || relayToken !== undefined) return
+      relayToken = access.token
+      peers.useRelay(
+        openRelayLink({
+          fleet,
+          id,
+          bootId,
+          clock,
+          random,
+          token: access.token,
+          connect: () => options.dialRelay(access),
+        }),
+      )
+    }
+    const addresses = await peers.listen()
+    const connected = await connectControl({
+      fleet,
+      id,
+      identity,
+      bootId,
+      clock,
+      random,
+      connect: options.dialHub,
+      ...(options.hubKey === undefined ? {} : { hubKey: options.hubKey }),
+      ...(options.keepaliveSeconds === undefined ? {} : { keepaliveSeconds: options.keepaliveSeconds }),
+      ...(options.hub === undefined ? {} : { where: options.hub }),
+      onWaiting: (reason) => options.log('waiting for the hub', { reason }),
+      waitForHub: options.failWithoutHub !== true,
+      onRefused: ({ reason, topic, message }) => options.log('refused', { code: reason, topic, reason: message }),
+    })
+    control = connected
+    const guarded =
+      <A extends unknown[]>(handler: (...given: A) => void) =>
+      (...given: A): void => {
+        try {
+          handler(...given)
+        } catch (error) {
+          if (!(error instanceof Refusal)) throw error
+          refused(error)
+        }
+      }
+    const birth = birthOf(options, session.boxKey.publicKey)
+    const member = new Member(options, bootId, connected, peers, session, birth, events)
+    connected.on(
+      'root',
+      guarded(({ envelope, body }) => session.opened(envelope.from, body)),
+    )
+    connected.on(
+      'peer',
+      guarded(({ body }) => session.receive(body)),
+    )
+    connected.on(
+      'assignment',
+      guarded(({ body }) => events.onAssignment(body)),
+    )
+    connected.on('endpoint', ({ envelope, body }) => peers.reachableAt(envelope.from, body.addresses))
+    connected.on(
+      'blob',
+      guarded(({ body }, levels) => events.onBlock(levels[1]!, Number(levels[2]), body)),
+    )
+    connected.on('command', ({ body }) => {
+      if (body.name === 'rebirth') void member.introduce()
+      else events.onCommand(body.name)
+    })
+    // Said again by the control link on every connection, with the status.
+    await member.introduce()
+    await connected.publish('endpoint', [id], { addresses: addresses.map(({ host, port }) => ({ host, port })) })
+    return member
+  }
+
+  /** The peers of the live plan. */
+  setPeers(peers: ReadonlySet<DeviceId>): void {
+    this.peers.set(peers)
+    this.control.setPeers(peers)
+  }
+
+  /** Says who we are; the hub answers with everything that it has for us. */
+  async introduce(): Promise<void> {
+    if (this.#isClosed) return
+    await this.control.publish('birth', [this.options.id], this.#birth)
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true
+    this.#cancelAsking()
+    await this.peers.close()
+    await this.control.close()
+    this.#session.close()
+  }
+}
+
+const require = createRequire(import.meta.url)
+
+function versionOf(module: string): string {
+  try {
+    return (require(`${module}/package.json`) as { version: string }).version
+  } catch {
+    return 'unknown'
+  }
+}
+
+function birthOf(options: MemberOptions, boxKey: Uint8Array): Birth {
+  const processors = cpus()
+  return {
+    role: options.role,
+    name: options.name,
+    key: options.identity.publicKey,
+    boxKey,
+    versions: { tessera: '0.1.0', node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
+    cpu: {
+      arch: process.arch,
+      model: (processors[0]?.model ?? 'unknown').slice(0, 128),
+      cores: processors.length,
+      // Every 64-bit part that ONNX Runtime has a binary for may have them; OpenSSL uses them where they are.
+      aesInstructions: process.arch === 'x64' || process.arch === 'arm64',
+    },
+    memoryBytes: totalmem(),
+  }
+}
