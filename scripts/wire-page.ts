@@ -1,8 +1,6 @@
 #!/usr/bin/env node
 /** Writes the reference page of the wire from the topic table: `node dist/scripts/wire-page.js > docs/wire.md`. */
 
-import { realpathSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 import { chunkBytes } from '#shared/protocol/chunk.js'
 import { topics, type Topic } from '#shared/protocol/topics.js'
@@ -157,4 +155,4 @@ function printed(given: unknown, indent = ''): string {
   return schema.type ?? 'anything'
 }
 
-if (realpathSync(process.argv[1] ?? '') === fileURLToPath(import.meta.url)) process.stdout.write(wirePage())
+if (process.argv[1] === import.meta.filename) process.stdout.write(wirePage())

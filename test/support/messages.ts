@@ -5,7 +5,7 @@ import { topics } from '#shared/protocol/topics.js'
 import type { DeviceId } from '#shared/ids.js'
 
 const id: DeviceId = `d${'12'.repeat(16)}`
-const port = { name: 'logits', dtype: 'float32', shape: [1, 10] }
+const port = { name: 'logits', dtype: 'float32' as const, shape: [1, 10] }
 const bytes = (length: number): Uint8Array => new Uint8Array(length).fill(7)
 
 const bodies: { readonly [N in TopicName]: BodyOf<N> } = {
@@ -61,7 +61,6 @@ const bodies: { readonly [N in TopicName]: BodyOf<N> } = {
   telemetry: {
     plan: 1,
     stage: 1,
-    epoch: 1,
     frames: 9,
     computeUs: 900,
     queued: 0,
