@@ -9,7 +9,9 @@ export const hubConfig = z.strictObject({
   /** Folder for the hub's identity. Made if missing; only the hub's user may read it. */
   state: z.string().default('tessera-hub'),
   /** The fleet's id; made of the hub's key when not given. */
-  fleet: z.custom<FleetId>((value) => typeof value === 'string' && fleetIdPattern.test(value), 'must be f and 16 hex digits').optional(),
+  fleet: z
+    .custom<FleetId>((value) => typeof value === 'string' && fleetIdPattern.test(value), 'must be f and 16 hex digits')
+    .optional(),
   listen: z
     .strictObject({
       /** Loopback only, until devices enrol and the link is TLS. */

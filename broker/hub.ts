@@ -113,7 +113,12 @@ export class Hub {
   static async start(options: HubOptions): Promise<Hub> {
     const hub = new Hub(options)
     hub.#listen()
-    await hub.#bus.publish('hub', [], { state: 'online', id: hub.id, key: options.identity.publicKey, term: options.term })
+    await hub.#bus.publish('hub', [], {
+      state: 'online',
+      id: hub.id,
+      key: options.identity.publicKey,
+      term: options.term,
+    })
     return hub
   }
 
@@ -179,7 +184,13 @@ export class Hub {
     }
     const cutting = this.#options.cutsInline === true ? cutModel : cutModelInWorker
     const cut = await cutting(
-      { model, level, stages, ...(sample === undefined ? {} : { sample }), ...(folder === undefined ? {} : { folder }) },
+      {
+        model,
+        level,
+        stages,
+        ...(sample === undefined ? {} : { sample }),
+        ...(folder === undefined ? {} : { folder }),
+      },
       partition,
     )
     const plan = ++this.#plans
@@ -201,7 +212,11 @@ export class Hub {
       outputs: cut.outputs,
       windowFrames,
       clients: this.#registry.clients().map((client) => client.id),
-      stages: cut.segments.map((segment, index) => ({ ...segment, device: devices[index]!.id, segment: sealed[index]!.file })),
+      stages: cut.segments.map((segment, index) => ({
+        ...segment,
+        device: devices[index]!.id,
+        segment: sealed[index]!.file,
+      })),
     }
     this.#options.log('plan made', { plan, model: name, stages, devices: devices.map((device) => device.id) })
     await this.#applyPlan()
@@ -232,7 +247,10 @@ export class Hub {
       const report = this.#registry.get(device)?.assigned
       if (report === undefined || report.rev !== this.#desired.get(device)?.rev) return false
       if (report.state === 'failed') {
-        throw new Refusal('bad-segment', `device ${device} cannot take stage ${index}: ${report.reason?.message ?? 'no reason given'}`)
+        throw new Refusal(
+          'bad-segment',
+          `device ${device} cannot take stage ${index}: ${report.reason?.message ?? 'no reason given'}`,
+        )
       }
       return report.state === 'ready'
     })
@@ -242,7 +260,8 @@ export class Hub {
     const bus = this.#bus
     bus.on('birth', ({ envelope, body }) => {
       const boot = this.#registry.born(envelope.from, body, envelope.bootId)
-      if (boot !== 'known') this.#options.log('member born', { member: envelope.from, role: body.role, name: body.name, boot })
+      if (boot !== 'known')
+        this.#options.log('member born', { member: envelope.from, role: body.role, name: body.name, boot })
       void this.#welcome(envelope.from, boot)
       this.#changed()
     })
@@ -338,7 +357,8 @@ export class Hub {
     }
     plan.stages.forEach(({ device }, index) => this.#want(device, stageWork(plan, index)))
     for (const client of plan.clients) this.#want(client, clientWork(plan))
-    for (const [id, { work }] of this.#desired) if (!peers.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
+    for (const [id, { work }] of this.#desired)
+      if (!peers.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
     for (const [id, assignment] of this.#desired) {
       await this.#bus.publish('assignment', [id], assignment)
       await this.#tellKeys(id)

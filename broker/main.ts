@@ -27,7 +27,8 @@ const program = new Command('tessera-hub')
 async function main(): Promise<void> {
   program.parse()
   const { config: file } = program.opts<{ config?: string }>()
-  const config = file === undefined ? parseConfig('', 'the built-in settings', hubConfig) : await loadConfig(file, hubConfig)
+  const config =
+    file === undefined ? parseConfig('', 'the built-in settings', hubConfig) : await loadConfig(file, hubConfig)
   const log = openLog('tessera-hub')
   const { id, identity } = await loadMember(config.state, systemRandom)
   const fleet = config.fleet ?? fleetOf(identity.publicKey)
@@ -51,7 +52,8 @@ async function main(): Promise<void> {
   process.on('SIGINT', stop)
   if (request === undefined) return
   process.stdout.write(`waiting for ${request.stages} devices to deploy '${request.name}'\n`)
-  const online = (): number => hub.members().filter((member) => member.birth.role === 'device' && member.state === 'online').length
+  const online = (): number =>
+    hub.members().filter((member) => member.birth.role === 'device' && member.state === 'online').length
   await hub.until(() => online() >= request.stages, 2 ** 31 - 1, `that ${request.stages} devices are online`)
   const { segmentBytes } = await hub.deploy(request)
   await hub.ready(600_000)

@@ -162,7 +162,12 @@ export class Device {
       this.#stage = { stage, work }
       await this.#options.store.keep([work.segment.fileHash])
       this.#options.log('stage ready', { plan: work.plan, stage: work.stage, engine: engine.mode, computeUs })
-      this.#tell({ rev, state: 'ready', blocks: { have: loader.of, of: loader.of }, ...(computeUs === undefined ? {} : { computeUs }) })
+      this.#tell({
+        rev,
+        state: 'ready',
+        blocks: { have: loader.of, of: loader.of },
+        ...(computeUs === undefined ? {} : { computeUs }),
+      })
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       if (!loader.isCancelled) this.#fail(error)

@@ -33,7 +33,10 @@ const program = new Command('tessera-device')
 async function main(): Promise<void> {
   program.parse()
   const { config: file, ...given } = program.opts<Partial<DeviceConfig> & { config?: string }>()
-  const config = file === undefined ? parseConfig('', 'the command line', deviceConfig, given) : await loadConfig(file, deviceConfig, given)
+  const config =
+    file === undefined
+      ? parseConfig('', 'the command line', deviceConfig, given)
+      : await loadConfig(file, deviceConfig, given)
   const log = openLog('tessera-device')
   const { id, identity } = await loadMember(config.state, systemRandom)
   const hub = new URL(config.hub)

@@ -127,7 +127,15 @@ export class Member {
       if (options.link === 'direct' || relayToken !== undefined) return
       relayToken = access.token
       peers.useRelay(
-        openRelayLink({ fleet, id, bootId, clock, random, token: access.token, connect: () => options.dialRelay(access) }),
+        openRelayLink({
+          fleet,
+          id,
+          bootId,
+          clock,
+          random,
+          token: access.token,
+          connect: () => options.dialRelay(access),
+        }),
       )
     }
     const addresses = await peers.listen()
@@ -159,9 +167,18 @@ export class Member {
       }
     const birth = birthOf(options, session.boxKey.publicKey)
     const member = new Member(options, bootId, connected, peers, session, birth, events)
-    connected.on('root', guarded(({ envelope, body }) => session.opened(envelope.from, body)))
-    connected.on('peer', guarded(({ body }) => session.receive(body)))
-    connected.on('assignment', guarded(({ body }) => events.onAssignment(body)))
+    connected.on(
+      'root',
+      guarded(({ envelope, body }) => session.opened(envelope.from, body)),
+    )
+    connected.on(
+      'peer',
+      guarded(({ body }) => session.receive(body)),
+    )
+    connected.on(
+      'assignment',
+      guarded(({ body }) => events.onAssignment(body)),
+    )
     connected.on('endpoint', ({ envelope, body }) => peers.reachableAt(envelope.from, body.addresses))
     connected.on(
       'blob',

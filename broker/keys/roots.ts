@@ -42,7 +42,10 @@ export class PairRoots {
     if (known !== undefined && known.boots === boots) return known
     const ordinal = known === undefined ? 0 : known.ordinal + 1
     if (ordinal > lastOrdinal) {
-      throw new Refusal('key-exhausted', `${low.id} and ${high.id} have restarted too often in this epoch: start a new one`)
+      throw new Refusal(
+        'key-exhausted',
+        `${low.id} and ${high.id} have restarted too often in this epoch: start a new one`,
+      )
     }
     known?.root.fill(0)
     const fresh = { ordinal, root: this.#random(32), boots }

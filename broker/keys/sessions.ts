@@ -100,7 +100,10 @@ export class HubSessions {
   }
 
   /** The key of a segment file, sealed to its device. */
-  sealDek(member: DeviceId, segment: { name: string; version: number; dek: Uint8Array; fileHash: Uint8Array }): Uint8Array {
+  sealDek(
+    member: DeviceId,
+    segment: { name: string; version: number; dek: Uint8Array; fileHash: Uint8Array },
+  ): Uint8Array {
     return this.#seal(member, [controlType.dek, segment.name, segment.version, segment.dek, segment.fileHash])
   }
 

@@ -58,7 +58,10 @@ export async function cutModel(request: CutRequest, partition: Partition): Promi
     ...(folder === undefined ? {} : { folder }),
   })
   const cuts = legalCuts(prepared).map(({ at, bytes }) => ({ at, bytes }))
-  const nodeUs = stages > 1 && cuts.length >= stages ? await profile(prepared, engine, sample ?? makeSample(prepared.inputs), profileRuns) : prepared.nodes.map(() => 1)
+  const nodeUs =
+    stages > 1 && cuts.length >= stages
+      ? await profile(prepared, engine, sample ?? makeSample(prepared.inputs), profileRuns)
+      : prepared.nodes.map(() => 1)
   const costs = { nodeUs, cuts, inputBytes: sumBytes(prepared.inputs), outputBytes: sumBytes(prepared.outputs) }
   return {
     hash: prepared.hash,
@@ -100,7 +103,12 @@ export async function cutModelInWorker(request: CutRequest, partition: Partition
       })
       worker.once('error', reject)
       worker.once('exit', (code) =>
-        reject(new Refusal('bad-model', `the worker that cuts models ended with status ${code}: the model may be too large for this machine`)),
+        reject(
+          new Refusal(
+            'bad-model',
+            `the worker that cuts models ended with status ${code}: the model may be too large for this machine`,
+          ),
+        ),
       )
     })
   } finally {

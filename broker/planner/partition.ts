@@ -32,11 +32,7 @@ export function partition(costs: ChainCosts, stages: number): number[] {
       `the model has ${cuts.length} legal cut${cuts.length === 1 ? '' : 's'}, so it cannot be cut into ${stages} segments: ask for at most ${cuts.length + 1}`,
     )
   }
-  const places = [
-    { at: 0, bytes: costs.inputBytes },
-    ...cuts,
-    { at: nodeUs.length, bytes: costs.outputBytes },
-  ]
+  const places = [{ at: 0, bytes: costs.inputBytes }, ...cuts, { at: nodeUs.length, bytes: costs.outputBytes }]
   const before = [0]
   for (const us of nodeUs) before.push(before.at(-1)! + us)
   const stepUs = (from: number, to: number): number =>

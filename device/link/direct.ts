@@ -141,7 +141,10 @@ export class DirectLinks {
     if (this.#isClosed || fromOrigin >= maxStrangersPerOrigin || this.#strangers.size >= maxStrangers) {
       stream.on('error', () => {})
       stream.destroy()
-      this.#options.onRefused(new Refusal('over-limit', `too many connections from ${origin} without a hello`), undefined)
+      this.#options.onRefused(
+        new Refusal('over-limit', `too many connections from ${origin} without a hello`),
+        undefined,
+      )
       return
     }
     this.#strangers.set(stream, origin)
@@ -201,7 +204,8 @@ export class DirectLinks {
       }
     })
     stream.on('error', (error) => {
-      if (channel !== undefined) onRefused(new Refusal('link-failed', `direct link broke: ${reasonOf(error)}`), channel.peer)
+      if (channel !== undefined)
+        onRefused(new Refusal('link-failed', `direct link broke: ${reasonOf(error)}`), channel.peer)
     })
     stream.on('close', () => {
       cancelDeadline()

@@ -87,7 +87,13 @@ export class HubSession implements KeySource {
       this.#keyring = new Keyring({ fleet, self, peer: hub, clock, aeads })
       this.#hub = hub
     }
-    this.#keyring.add({ peer: hub, epoch: root.epoch, ordinal: root.ordinal, alg: root.alg, prk: hubPrk(noEnrolPsk, secret) })
+    this.#keyring.add({
+      peer: hub,
+      epoch: root.epoch,
+      ordinal: root.ordinal,
+      alg: root.alg,
+      prk: hubPrk(noEnrolPsk, secret),
+    })
     this.#keyring.use(root.epoch)
     secret.fill(0)
     this.#box = box

@@ -7,7 +7,10 @@ const lengthBytes = 4
 /** The length that goes before a frame whose pieces are given. */
 export function recordLength(parts: readonly Uint8Array[]): Uint8Array {
   const prefix = new Uint8Array(lengthBytes)
-  new DataView(prefix.buffer).setUint32(0, parts.reduce((sum, part) => sum + part.length, 0))
+  new DataView(prefix.buffer).setUint32(
+    0,
+    parts.reduce((sum, part) => sum + part.length, 0),
+  )
   return prefix
 }
 

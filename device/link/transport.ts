@@ -53,7 +53,10 @@ export function tcpTransport(host = '127.0.0.1', port = 0): Transport {
 
 function cannotListen(error: NodeJS.ErrnoException, host: string, port: number): Refusal {
   return error.code === 'EADDRINUSE'
-    ? new Refusal('port-in-use', `port ${port} on ${host} is taken: stop the program that holds it, or set another port`)
+    ? new Refusal(
+        'port-in-use',
+        `port ${port} on ${host} is taken: stop the program that holds it, or set another port`,
+      )
     : new Refusal('link-failed', `cannot listen on ${host}:${port}: ${error.message}`)
 }
 

@@ -77,7 +77,10 @@ export class Download {
 
   #isGood(block: number, content: Uint8Array): boolean {
     if (content.length !== this.#slot(block).length) return false
-    return equal(createHash('sha256').update(content).digest(), this.file.blockHashes.subarray(block * 32, block * 32 + 32))
+    return equal(
+      createHash('sha256').update(content).digest(),
+      this.file.blockHashes.subarray(block * 32, block * 32 + 32),
+    )
   }
 
   #mark(block: number): void {

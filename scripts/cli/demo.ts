@@ -26,9 +26,15 @@ const digits = join(import.meta.dirname, '../../../config/models/digits-resnet')
 
 export function demoCommand(): Command {
   return new Command('demo')
-    .description('starts a hub and real device processes here, cuts a model over them, and streams requests through, all sealed')
+    .description(
+      'starts a hub and real device processes here, cuts a model over them, and streams requests through, all sealed',
+    )
     .option('--devices <n>', 'device processes, one segment each', within(1, maxDevices), 4)
-    .addOption(new Option('--link <kind>', 'how frames travel between devices').choices(['auto', 'direct', 'relay']).default('auto'))
+    .addOption(
+      new Option('--link <kind>', 'how frames travel between devices')
+        .choices(['auto', 'direct', 'relay'])
+        .default('auto'),
+    )
     .option('--once', `end after --requests (${requestsOnce} unless given)`)
     .option('--requests <n>', 'requests to send', within(1, 1e9))
     .option('--in-flight <n>', 'requests under way at once (default: twice the devices and two)', within(1, 1000))
@@ -72,7 +78,8 @@ async function demo(flags: DemoFlags): Promise<number> {
 
 async function workloadOf({ model, data }: DemoFlags): Promise<Workload> {
   if (model === undefined) {
-    if (data !== undefined) throw new Refusal('usage', '--data goes with --model: name the ONNX file that the data is for')
+    if (data !== undefined)
+      throw new Refusal('usage', '--data goes with --model: name the ONNX file that the data is for')
     return labelledWorkload(digits)
   }
   if (data === undefined) {

@@ -31,18 +31,19 @@ export interface DeviceProcessOptions {
 export async function startDevice(options: DeviceProcessOptions): Promise<DeviceProcess> {
   const { name, folder, link, joinArguments } = options
   const main = join(import.meta.dirname, '../../device/main.js')
-  const child = spawn(
-    process.execPath,
-    [main, '--name', name, '--state', folder, '--link', link, ...joinArguments],
-    { stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: { ...process.env, ...allocator, TESSERA_LOG: process.env['TESSERA_LOG'] ?? 'warn' } },
-  )
+  const child = spawn(process.execPath, [main, '--name', name, '--state', folder, '--link', link, ...joinArguments], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    env: { ...process.env, ...allocator, TESSERA_LOG: process.env['TESSERA_LOG'] ?? 'warn' },
+  })
   let words = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     words = (words + text).slice(-keptWords)
   })
   let isStopping = false
   const ended = new Promise<string>((resolve) => {
-    child.once('exit', (code, signal) => resolve(`device ${name} ended (${signal ?? `status ${code}`}): ${words.trim() || 'it said nothing'}`))
+    child.once('exit', (code, signal) =>
+      resolve(`device ${name} ended (${signal ?? `status ${code}`}): ${words.trim() || 'it said nothing'}`),
+    )
     child.once('error', (error) => resolve(`device ${name} did not start: ${error.message}`))
   })
   const failed = new Promise<string>((resolve) => {
@@ -53,7 +54,12 @@ export async function startDevice(options: DeviceProcessOptions): Promise<Device
   const id = await new Promise<DeviceId>((resolve, reject) => {
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
-      reject(new Refusal('timed-out', `device ${name} did not join the fleet within ${startWithinMs / 1000} s: ${words.trim()}`))
+      reject(
+        new Refusal(
+          'timed-out',
+          `device ${name} did not join the fleet within ${startWithinMs / 1000} s: ${words.trim()}`,
+        ),
+      )
     }, startWithinMs)
     child.once('message', (said: { id: DeviceId }) => {
       clearTimeout(timer)

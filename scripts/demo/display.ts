@@ -46,10 +46,12 @@ export class Display {
     this.#cancel()
     if (this.#isLive) this.#redraw()
     else if (this.#demo !== undefined) {
-      for (const { from, to, kind, bytes } of summary.links) this.step(`link ${from} -> ${to}: ${kind}, ${bytes} bytes sealed`)
+      for (const { from, to, kind, bytes } of summary.links)
+        this.step(`link ${from} -> ${to}: ${kind}, ${bytes} bytes sealed`)
       summary.hopMs.forEach((ms, stage) => this.step(`stage ${stage}: ${ms.toFixed(2)} ms a request`))
     }
-    const { requests, correct, accuracy, bitExact, throughputPerSecond, latencyMs, lost, duplicated, interrupted } = summary
+    const { requests, correct, accuracy, bitExact, throughputPerSecond, latencyMs, lost, duplicated, interrupted } =
+      summary
     this.step(
       `${interrupted ? 'stopped' : 'done'}: ${requests} requests, ${throughputPerSecond.toFixed(1)}/s, p50 ${latencyMs.p50.toFixed(1)} ms, ` +
         `p99 ${latencyMs.p99.toFixed(1)} ms; ${correct} correct (${(100 * accuracy).toFixed(1)} %); ` +

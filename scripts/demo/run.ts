@@ -57,23 +57,38 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     return thing
   }
   try {
-    const folder = opened(await mkdtemp(join(tmpdir(), 'tessera-demo-')), (path) => rm(path, { recursive: true, force: true }))
+    const folder = opened(await mkdtemp(join(tmpdir(), 'tessera-demo-')), (path) =>
+      rm(path, { recursive: true, force: true }),
+    )
     const log = process.env['TESSERA_LOG'] === undefined ? () => {} : openLog('tessera-demo')
     const fleet = newFleetId(systemRandom)
     const common = { fleet, clock: systemClock, random: systemRandom, aeads: nodeAeads, log }
     const hubIdentity = newIdentity(systemRandom)
     const running = opened(
-      await startHub({ ...common, id: newDeviceId(systemRandom), identity: hubIdentity, host: '127.0.0.1', port: 0, relayPort: 0 }),
+      await startHub({
+        ...common,
+        id: newDeviceId(systemRandom),
+        identity: hubIdentity,
+        host: '127.0.0.1',
+        port: 0,
+        relayPort: 0,
+      }),
       ({ hub }) => hub.close(),
     )
     onStep(`hub ready at ${running.address.host}:${running.address.port}, fleet ${fleet}`)
 
     const starting = Array.from({ length: devices }, (_, i) =>
-      startDevice({ name: `device-${i}`, folder: join(folder, `device-${i}`), link, joinArguments: running.joinArguments }),
+      startDevice({
+        name: `device-${i}`,
+        folder: join(folder, `device-${i}`),
+        link,
+        joinArguments: running.joinArguments,
+      }),
     )
     const processes: DeviceProcess[] = []
     const started = await Promise.allSettled(starting)
-    for (const outcome of started) if (outcome.status === 'fulfilled') processes.push(opened(outcome.value, (child) => child.stop()))
+    for (const outcome of started)
+      if (outcome.status === 'fulfilled') processes.push(opened(outcome.value, (child) => child.stop()))
     for (const outcome of started) if (outcome.status === 'rejected') throw outcome.reason
     const lost = Promise.race(processes.map((child) => child.failed)).then((why) => {
       throw new Refusal('device-lost', why)
@@ -98,14 +113,27 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     const { hub } = running
     await Promise.race([
       lost,
-      hub.until(() => hub.members().filter((member) => member.state === 'online').length > devices, readyWithinMs, 'that all devices are online'),
+      hub.until(
+        () => hub.members().filter((member) => member.state === 'online').length > devices,
+        readyWithinMs,
+        'that all devices are online',
+      ),
     ])
     onStep(`cutting '${workload.name}' into ${devices} segment${devices === 1 ? '' : 's'}`)
     const deployment = await Promise.race([
       lost,
-      hub.deploy({ name: workload.name.slice(0, 48), model: workload.model, folder: workload.folder, sample: workload.sample, stages: devices, windowFrames: Math.max(options.window, 1) }),
+      hub.deploy({
+        name: workload.name.slice(0, 48),
+        model: workload.model,
+        folder: workload.folder,
+        sample: workload.sample,
+        stages: devices,
+        windowFrames: Math.max(options.window, 1),
+      }),
     ])
-    deployment.segmentBytes.forEach((bytes, i) => onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`))
+    deployment.segmentBytes.forEach((bytes, i) =>
+      onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`),
+    )
     await Promise.race([lost, Promise.all([hub.ready(readyWithinMs), client.ready()])])
     const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
     const tally = new Tally(systemClock.monotonicMs())
@@ -148,7 +176,10 @@ async function stream(options: DemoOptions, { client, tally }: RunningDemo, refe
 
 function sameOutputs(got: Readonly<Record<string, Tensor>>, expected: Readonly<Record<string, Tensor>>): boolean {
   const names = Object.keys(expected)
-  return names.length === Object.keys(got).length && names.every((name) => name in got && sameBits(got[name]!, expected[name]!))
+  return (
+    names.length === Object.keys(got).length &&
+    names.every((name) => name in got && sameBits(got[name]!, expected[name]!))
+  )
 }
 
 /** The class that the first output speaks for. */

@@ -79,7 +79,9 @@ export function draw(state: ScreenState, paint: Paint): string[] {
   ]
   if (state.isLabelled) {
     const share = requests.results === 0 ? 0 : (100 * state.correct) / requests.results
-    lines.push(` digits recognised: ${paint.bold(`${share.toFixed(1)} %`)} ${paint.dim(`(${state.correct} of ${requests.results})`)}`)
+    lines.push(
+      ` digits recognised: ${paint.bold(`${share.toFixed(1)} %`)} ${paint.dim(`(${state.correct} of ${requests.results})`)}`,
+    )
   }
   lines.push('', paint.dim(` ${state.hint}`))
   return lines
@@ -88,7 +90,10 @@ export function draw(state: ScreenState, paint: Paint): string[] {
 function row(stage: ScreenStage, slowest: number, paint: Paint): string {
   const share = stage.computeMs === undefined ? 0 : stage.computeMs / slowest
   const bar = '█'.repeat(Math.max(stage.computeMs === undefined ? 0 : 1, Math.round(share * 10))).padEnd(10)
-  const time = stage.computeMs === undefined ? stage.state.padEnd(17) : `${stage.computeMs.toFixed(2).padStart(6)} ${paint.accent(bar)}`
+  const time =
+    stage.computeMs === undefined
+      ? stage.state.padEnd(17)
+      : `${stage.computeMs.toFixed(2).padStart(6)} ${paint.accent(bar)}`
   return [
     ` ${String(stage.stage).padStart(5)}`,
     stage.device.slice(0, 9),

@@ -17,7 +17,12 @@ export interface Summary {
   readonly epoch: number
   readonly segmentBytes: readonly number[]
   /** Every edge of the plan with the sealed bytes that went over it; `client` at the ends. */
-  readonly links: readonly { readonly from: string; readonly to: string; readonly kind: string; readonly bytes: number }[]
+  readonly links: readonly {
+    readonly from: string
+    readonly to: string
+    readonly kind: string
+    readonly bytes: number
+  }[]
   /** Bytes of the tensors at each cut. */
   readonly boundaryBytes: readonly number[]
   readonly throughputPerSecond: number

@@ -89,7 +89,9 @@ async function readModel(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path)
   } catch (error) {
-    throw new Refusal('missing-file', `cannot read the model '${path}': give the path of an ONNX file`, { cause: error })
+    throw new Refusal('missing-file', `cannot read the model '${path}': give the path of an ONNX file`, {
+      cause: error,
+    })
   }
 }
 

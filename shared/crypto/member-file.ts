@@ -31,7 +31,10 @@ export async function loadMember(folder: string, random: Random): Promise<Member
   }
   const id = (await readFile(idPath, 'utf8')).trim()
   if (!isDeviceId(id)) {
-    throw new Refusal('bad-config', `'${idPath}' holds no device id: restore the folder, or remove it to start as a new device`)
+    throw new Refusal(
+      'bad-config',
+      `'${idPath}' holds no device id: restore the folder, or remove it to start as a new device`,
+    )
   }
   return { id, identity: await loadIdentity(keyPath) }
 }

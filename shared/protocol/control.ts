@@ -58,7 +58,10 @@ export function decodeControl(plaintext: Uint8Array): Control {
   const read = shape.safeParse(value)
   if (!read.success) {
     const issue = read.error.issues[0]!
-    throw new Refusal('bad-message', `control message ${String((value as unknown[])[0])}: field ${issue.path.join('.')} ${issue.message}`)
+    throw new Refusal(
+      'bad-message',
+      `control message ${String((value as unknown[])[0])}: field ${issue.path.join('.')} ${issue.message}`,
+    )
   }
   return read.data
 }

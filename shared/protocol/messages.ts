@@ -67,8 +67,19 @@ export type Root = z.infer<typeof root>
 const port = z.strictObject({
   name: text(512),
   dtype: z.enum([
-    'float32', 'float64', 'float16', 'int8', 'int16', 'int32', 'int64',
-    'uint8', 'uint16', 'uint32', 'uint64', 'bool', 'string',
+    'float32',
+    'float64',
+    'float16',
+    'int8',
+    'int16',
+    'int32',
+    'int64',
+    'uint8',
+    'uint16',
+    'uint32',
+    'uint64',
+    'bool',
+    'string',
   ]),
   shape: z.array(uint).max(16),
   /** The shape depends on values: the one given is only an example. */
