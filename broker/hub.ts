@@ -24,6 +24,8 @@ import { clientWork, peersIn, stageWork, type Plan } from './planner/plan.js'
 const republishMs = 2000
 /** Revisions of one term: a hub that restarts counts on above all it has said. */
 const revisionsPerTerm = 2 ** 20
+/** Plans of one term likewise: a member tells by the number which of two plans is the later one. Below 2^48 in all. */
+const plansPerTerm = 2 ** 14
 const firstEpoch = 1
 
 export interface HubOptions {
@@ -195,7 +197,7 @@ export class Hub {
       },
       at === undefined ? partition : () => [...at],
     )
-    const plan = ++this.#plans
+    const plan = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
     const sealed = cut.segments.map((segment, index) => {
       const made = sealSegment(
