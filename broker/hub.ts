@@ -131,6 +131,15 @@ export class Hub {
     return this.#registry.all()
   }
 
+  get fleet(): FleetId {
+    return this.#options.fleet
+  }
+
+  /** Devices that can hold a stage now. */
+  online(): Member[] {
+    return this.#registry.available()
+  }
+
   get plan(): Plan | undefined {
     return this.#plan
   }
@@ -269,6 +278,9 @@ export class Hub {
       const known = this.#registry.get(envelope.from)
       // A late word of an earlier process says nothing about the one that runs now.
       if (known === undefined || toHex(known.bootId) !== toHex(envelope.bootId)) return
+      if (known.state !== body.state) {
+        this.#options.log('member changed', { member: envelope.from, name: known.birth.name, state: body.state })
+      }
       this.#registry.note(envelope.from, { state: body.state })
       this.#changed()
     })
