@@ -56,7 +56,7 @@ export class Client {
         onSettled: () => {},
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: () => {},
-        isMissingSomething: () => false,
+        isMissingSomething: () => client.#work === undefined, // the hub may have had no room for us before
       },
     )
     client.#session = new SessionClient({ id: options.id, bootId: client.#member.bootId, clock: options.clock })

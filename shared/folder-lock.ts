@@ -25,7 +25,7 @@ export async function lockFolder(folder: string): Promise<FolderLock> {
   if (server === undefined) {
     throw new Refusal(
       'folder-in-use',
-      `another process runs from the folder '${folder}': give each its own (--state), or stop the other one`,
+      `another process runs from the folder '${folder}': set 'state' to a folder of its own, or stop the other one`,
     )
   }
   const held = server

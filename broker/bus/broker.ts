@@ -193,7 +193,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       peers.set(device, new Set([...grant.peers, hub]))
       const client = clientOf(device)
       const lost = Object.keys(client?.subscriptions ?? {}).filter((filter) => !maySubscribe(rightsOf(device), filter))
-      if (lost.length > 0) client?.unsubscribe(lost as never)
+      if (lost.length > 0) client?.unsubscribe(lost as never, () => {}) // Aedes calls it whether there is one or not
     },
     forget(device) {
       peers.delete(device)

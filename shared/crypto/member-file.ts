@@ -67,7 +67,7 @@ async function orRefuse<T>(folder: string, action: () => Promise<T>): Promise<T>
     if (error instanceof Refusal) throw error
     throw new Refusal(
       'bad-config',
-      `cannot keep an identity in the folder '${folder}' (${reasonOf(error)}): make it writable, or choose another with --state`,
+      `cannot keep an identity in the folder '${folder}' (${reasonOf(error)}): make it writable, or set 'state' to another`,
       { cause: error },
     )
   }
