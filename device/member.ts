@@ -13,6 +13,7 @@ import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Assignment, Birth } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
+import { version } from '#shared/version.js'
 import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
 import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
@@ -46,6 +47,10 @@ export interface MemberOptions {
   readonly keepaliveSeconds?: number
   /** Refuses the start when the hub does not answer, instead of trying on. */
   readonly failWithoutHub?: boolean
+  /** Ends the waiting for the hub. */
+  readonly signal?: AbortSignal
+  /** Called when the member has left, or could not join. */
+  onClosed?(): Promise<void>
   log(event: string, nouns: Record<string, unknown>): void
 }
 
@@ -97,8 +102,20 @@ export class Member {
     })
   }
 
-  /** Joins the fleet. Throws `Refusal('hub-unreachable')` where that was asked for, `port-in-use` for a taken port. */
+  /**
+   * Joins the fleet. Throws `Refusal`: `hub-unreachable` and `not-allowed` where that was asked for, `port-in-use` for a
+   * taken port, `cancelled` by the signal.
+   */
   static async join(options: MemberOptions, events: MemberEvents): Promise<Member> {
+    try {
+      return await Member.#join(options, events)
+    } catch (error) {
+      await options.onClosed?.()
+      throw error
+    }
+  }
+
+  static async #join(options: MemberOptions, events: MemberEvents): Promise<Member> {
     const { fleet, id, identity, clock, random, aeads } = options
     const bootId = random(8)
     const refused = (reason: Refusal, peer?: DeviceId): void =>
@@ -153,9 +170,15 @@ export class Member {
       ...(options.hub === undefined ? {} : { where: options.hub }),
       onWaiting: (reason) => options.log('waiting for the hub', { reason }),
       waitForHub: options.failWithoutHub !== true,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
       onRefused: ({ reason, topic, message }) => options.log('refused', { code: reason, topic, reason: message }),
+    }).catch(async (error: unknown) => {
+      await peers.close()
+      throw error
     })
     control = connected
+    connected.onOffline((reason) => options.log('hub lost', { reason }))
+    connected.onOnline(() => options.log('hub found again', {}))
     const guarded =
       <A extends unknown[]>(handler: (...given: A) => void) =>
       (...given: A): void => {
@@ -214,6 +237,7 @@ export class Member {
     await this.peers.close()
     await this.control.close()
     this.#session.close()
+    await this.options.onClosed?.()
   }
 }
 
@@ -234,7 +258,7 @@ function birthOf(options: MemberOptions, boxKey: Uint8Array): Birth {
     name: options.name,
     key: options.identity.publicKey,
     boxKey,
-    versions: { tessera: '0.1.0', node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
+    versions: { tessera: version, node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
     cpu: {
       arch: process.arch,
       model: (processors[0]?.model ?? 'unknown').slice(0, 128),
