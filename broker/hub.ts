@@ -7,7 +7,7 @@ import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import { isDeviceId, type DeviceId, type FleetId } from '#shared/ids.js'
 import type { Feeds, Level } from '#shared/onnx/session.js'
-import type { Assignment } from '#shared/protocol/messages.js'
+import { maxClients, type Assignment } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
@@ -24,6 +24,8 @@ import { clientWork, peersIn, stageWork, type Plan } from './planner/plan.js'
 const republishMs = 2000
 /** Revisions of one term: a hub that restarts counts on above all it has said. */
 const revisionsPerTerm = 2 ** 20
+/** Plans of one term likewise: a member tells by the number which of two plans is the later one. Below 2^48 in all. */
+const plansPerTerm = 2 ** 14
 const firstEpoch = 1
 
 export interface HubOptions {
@@ -39,6 +41,8 @@ export interface HubOptions {
   readonly relay: Relay
   /** Where devices find the relay broker. */
   readonly relayAddress: { readonly host: string; readonly port: number }
+  /** Clients that a plan has at once; as many as an assignment can name unless given. */
+  readonly maxClients?: number
   /** Cut models on the hub's own thread: for a fleet within one process. */
   readonly cutsInline?: boolean
   log(event: string, nouns: Record<string, unknown>): void
@@ -133,6 +137,15 @@ export class Hub {
     return this.#registry.all()
   }
 
+  get fleet(): FleetId {
+    return this.#options.fleet
+  }
+
+  /** Devices that can hold a stage now. */
+  online(): Member[] {
+    return this.#registry.available()
+  }
+
   get plan(): Plan | undefined {
     return this.#plan
   }
@@ -195,7 +208,7 @@ export class Hub {
       },
       at === undefined ? partition : () => [...at],
     )
-    const plan = ++this.#plans
+    const plan = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
     const sealed = cut.segments.map((segment, index) => {
       const made = sealSegment(
@@ -271,6 +284,9 @@ export class Hub {
       const known = this.#registry.get(envelope.from)
       // A late word of an earlier process says nothing about the one that runs now.
       if (known === undefined || toHex(known.bootId) !== toHex(envelope.bootId)) return
+      if (known.state !== body.state) {
+        this.#options.log('member changed', { member: envelope.from, name: known.birth.name, state: body.state })
+      }
       this.#registry.note(envelope.from, { state: body.state })
       this.#changed()
     })
@@ -307,7 +323,7 @@ export class Hub {
       await this.#tellRelay(id)
       const isNewClient = member.role === 'client' && this.#plan !== undefined && !this.#plan.clients.includes(id)
       if (isNewClient) {
-        this.#plan = { ...this.#plan!, clients: [...this.#plan!.clients, id] }
+        this.#plan = { ...this.#plan!, clients: [...this.#clientsBeside(id), id] }
         await this.#applyPlan()
         return
       }
@@ -318,6 +334,16 @@ export class Hub {
     } catch (error) {
       this.#refuse(error, id)
     }
+  }
+
+  /** The clients of the plan that stay when one more comes. Throws `Refusal('over-limit')` where there is no room. */
+  #clientsBeside(id: DeviceId): readonly DeviceId[] {
+    const { clients } = this.#plan!
+    const limit = this.#options.maxClients ?? maxClients
+    if (clients.length < limit) return clients
+    const here = clients.filter((client) => this.#registry.get(client)?.state !== 'offline')
+    if (here.length < limit) return here
+    throw new Refusal('over-limit', `${limit} clients are here: ${id} gets no pipeline until one of them leaves`)
   }
 
   async #tellRelay(id: DeviceId): Promise<void> {

@@ -13,7 +13,9 @@ import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Assignment, Birth } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
+import { version } from '#shared/version.js'
 import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
+import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
@@ -45,6 +47,10 @@ export interface MemberOptions {
   readonly keepaliveSeconds?: number
   /** Refuses the start when the hub does not answer, instead of trying on. */
   readonly failWithoutHub?: boolean
+  /** Ends the waiting for the hub. */
+  readonly signal?: AbortSignal
+  /** Called when the member has left, or could not join. */
+  onClosed?(): Promise<void>
   log(event: string, nouns: Record<string, unknown>): void
 }
 
@@ -96,8 +102,20 @@ export class Member {
     })
   }
 
-  /** Joins the fleet. Throws `Refusal('hub-unreachable')` where that was asked for, `port-in-use` for a taken port. */
+  /**
+   * Joins the fleet. Throws `Refusal`: `hub-unreachable` and `not-allowed` where that was asked for, `port-in-use` for a
+   * taken port, `cancelled` by the signal.
+   */
   static async join(options: MemberOptions, events: MemberEvents): Promise<Member> {
+    try {
+      return await Member.#join(options, events)
+    } catch (error) {
+      await options.onClosed?.()
+      throw error
+    }
+  }
+
+  static async #join(options: MemberOptions, events: MemberEvents): Promise<Member> {
     const { fleet, id, identity, clock, random, aeads } = options
     const bootId = random(8)
     const refused = (reason: Refusal, peer?: DeviceId): void =>
@@ -152,9 +170,15 @@ export class Member {
       ...(options.hub === undefined ? {} : { where: options.hub }),
       onWaiting: (reason) => options.log('waiting for the hub', { reason }),
       waitForHub: options.failWithoutHub !== true,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
       onRefused: ({ reason, topic, message }) => options.log('refused', { code: reason, topic, reason: message }),
+    }).catch(async (error: unknown) => {
+      await peers.close()
+      throw error
     })
     control = connected
+    connected.onOffline((reason) => options.log('hub lost', { reason }))
+    connected.onOnline(() => options.log('hub found again', {}))
     const guarded =
       <A extends unknown[]>(handler: (...given: A) => void) =>
       (...given: A): void => {
@@ -194,10 +218,11 @@ export class Member {
     return member
   }
 
-  /** The peers of the live plan. */
-  setPeers(peers: ReadonlySet<DeviceId>): void {
-    this.peers.set(peers)
+  /** The peers of the live plan; returns the requests that those no longer among them had not settled. */
+  setPeers(peers: ReadonlySet<DeviceId>): RequestKey[] {
+    const unsettled = this.peers.set(peers)
     this.control.setPeers(peers)
+    return unsettled
   }
 
   /** Says who we are; the hub answers with everything that it has for us. */
@@ -212,6 +237,7 @@ export class Member {
     await this.peers.close()
     await this.control.close()
     this.#session.close()
+    await this.options.onClosed?.()
   }
 }
 
@@ -232,7 +258,7 @@ function birthOf(options: MemberOptions, boxKey: Uint8Array): Birth {
     name: options.name,
     key: options.identity.publicKey,
     boxKey,
-    versions: { tessera: '0.1.0', node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
+    versions: { tessera: version, node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
     cpu: {
       arch: process.arch,
       model: (processors[0]?.model ?? 'unknown').slice(0, 128),

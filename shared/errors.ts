@@ -14,6 +14,7 @@ const families = {
   usage: 'usage',
   'bad-config': 'config',
   'missing-file': 'config',
+  'folder-in-use': 'config',
   // network
   'hub-unreachable': 'unreachable',
   'port-in-use': 'unreachable',
@@ -46,6 +47,11 @@ const families = {
 } as const satisfies Record<string, Family>
 
 export type RefusalCode = keyof typeof families
+
+/** Whether a code that came from another program is one of ours. */
+export function isRefusalCode(text: string): text is RefusalCode {
+  return Object.hasOwn(families, text)
+}
 
 /** A refusal that was foreseen. `message` is one sentence that names the thing and the remedy; never a secret. */
 export class Refusal extends Error {

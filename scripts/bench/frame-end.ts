@@ -114,7 +114,7 @@ async function openChannel({ kind, fleet, self, peer, prk, port }: OpenEnd): Pro
       onSettled: (requests) => settled(requests.length),
     },
   })
-  channel.renewed()
+  channel.renewed({ epoch: 1, ordinal: 0 })
   const links = new DirectLinks({
     self,
     bootId: run,
