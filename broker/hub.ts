@@ -24,6 +24,8 @@ import { clientWork, peersIn, stageWork, type Plan } from './planner/plan.js'
 const republishMs = 2000
 /** Revisions of one term: a hub that restarts counts on above all it has said. */
 const revisionsPerTerm = 2 ** 20
+/** Plans of one term likewise: a member tells by the number which of two plans is the later one. Below 2^48 in all. */
+const plansPerTerm = 2 ** 14
 const firstEpoch = 1
 
 export interface HubOptions {
@@ -56,6 +58,8 @@ export interface DeployRequest {
   readonly folder?: string
   readonly level?: Level
   readonly stages: number
+  /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
+  readonly at?: readonly number[]
   /** Requests on their way at once, in the whole pipeline. */
   readonly windowFrames?: number
 }
@@ -184,7 +188,7 @@ export class Hub {
    * of the plan in force. Throws `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages, windowFrames = 2 * stages + 2 } = request
+    const { name, model, sample, folder, level = 'all', stages, at, windowFrames = 2 * stages + 2 } = request
     const { random, aeads } = this.#options
     const devices = this.#registry.available().slice(0, stages)
     if (devices.length < stages) {
@@ -202,9 +206,9 @@ export class Hub {
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
-      partition,
+      at === undefined ? partition : () => [...at],
     )
-    const plan = ++this.#plans
+    const plan = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
     const sealed = cut.segments.map((segment, index) => {
       const made = sealSegment(

@@ -7,6 +7,7 @@ import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { byteLength, itemBytes, type Port, type Tensor } from '#shared/onnx/tensor.js'
 import type { Assigned, Assignment, StageWork } from '#shared/protocol/messages.js'
+import type { Arrival } from '#shared/session/channel.js'
 import type { RequestKey } from '#shared/session/requests.js'
 import { Loader } from './loader.js'
 import { Member, type MemberOptions } from './member.js'
@@ -36,6 +37,8 @@ export class Device {
   #assignment: Assignment | undefined
   #report: Assigned | undefined
   #stage: { stage: Stage; work: StageWork } | undefined
+  /** Came before their stage was ready. They stay in the queue of their sender's window, which is their limit. */
+  #early: Arrival[] = []
   #loader: Loader | undefined
   readonly #segmentKeys = new Map<string, SegmentKey>()
   #refused = 0
@@ -60,14 +63,7 @@ export class Device {
         onAssignment: (assignment) => device.#assigned(assignment),
         onSegmentKey: (key) => device.#keyCame(key),
         onBlock: (file, block, content) => device.#loader?.blockCame(file, block, content),
-        onActivation: (arrival) => {
-          const stage = device.#stage
-          if (stage !== undefined) stage.stage.arrived(arrival)
-          else {
-            arrival.took()
-            throw new Refusal('not-allowed', 'a frame came before this device has a stage')
-          }
-        },
+        onActivation: (arrival) => device.#arrived(arrival),
         onSettled: (keys) => device.#stage?.stage.settled(keys),
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: (name) => {
@@ -115,14 +111,16 @@ export class Device {
     if (work.kind === 'none') {
       this.#loader?.cancel()
       this.#drop()
+      for (const arrival of this.#early.splice(0)) arrival.took()
       this.#member.setPeers(new Set())
       this.#tell({ rev: assignment.rev, state: 'ready' })
       return
     }
-    this.#member.setPeers(peersOf(work))
     const current = this.#stage
+    const unsettled = this.#member.setPeers(peersOf(work))
     if (current !== undefined && isSameStage(current.work, work)) {
       current.work = work
+      current.stage.settled(unsettled) // of clients that have left: nobody waits for these results any more
       if (this.#report !== undefined) this.#tell({ ...this.#report, rev: assignment.rev })
       return
     }
@@ -160,7 +158,8 @@ export class Device {
         },
       })
       this.#stage = { stage, work }
-      await this.#options.store.keep([work.segment.fileHash])
+      for (const arrival of this.#early.splice(0)) this.#takeEarly(arrival)
+      await this.#forgetOthers(work.segment.fileHash)
       this.#options.log('stage ready', { plan: work.plan, stage: work.stage, engine: engine.mode, computeUs })
       this.#tell({
         rev,
@@ -171,6 +170,16 @@ export class Device {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       if (!loader.isCancelled) this.#fail(error)
+    }
+  }
+
+  /** Files of earlier segments are of no use; that they stay does no harm either. */
+  async #forgetOthers(fileHash: Uint8Array): Promise<void> {
+    try {
+      await this.#options.store.keep([fileHash])
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.#options.log('old segments stay', { reason: error.message })
     }
   }
 
@@ -204,6 +213,24 @@ export class Device {
       this.#member.peers.channel(to).settle(key)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error // a peer of a plan that is over waits for nothing
+    }
+  }
+
+  /** A frame for the plan that this device is about to serve waits; one for another plan is refused. */
+  #arrived(arrival: Arrival): void {
+    const { plan } = arrival.activation
+    const current = this.#stage
+    if (current !== undefined && plan <= current.work.plan) current.stage.arrived(arrival)
+    else this.#early.push(arrival)
+  }
+
+  #takeEarly(arrival: Arrival): void {
+    try {
+      this.#arrived(arrival)
+    } catch (error) {
+      arrival.took()
+      if (!(error instanceof Refusal)) throw error
+      this.#options.log('refused', { code: error.code, reason: error.message, peer: arrival.from })
     }
   }
 

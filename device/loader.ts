@@ -3,7 +3,7 @@
 import { toHex } from '#shared/bytes.js'
 import type { Cancel, Clock } from '#shared/clock.js'
 import type { BlobGet, SegmentFile } from '#shared/protocol/messages.js'
-import { Download } from './vault/download.js'
+import { blockCount, Download } from './vault/download.js'
 import type { Rest, SegmentStore } from './vault/store.js'
 import type { SegmentKey } from './link/hub-session.js'
 
@@ -49,7 +49,9 @@ export class Loader {
   /** The whole file, each block checked, and its key; `undefined` when cancelled. Throws `Refusal('bad-segment')`. */
   async load(): Promise<{ bytes: Uint8Array; key: SegmentKey } | undefined> {
     const { file, store, onProgress } = this.#options
+    blockCount(file) // before any memory is taken for it
     const rest = await store.open(file.fileHash, file.fileBytes)
+    if (this.isCancelled) return undefined
     this.#rest = rest
     const download = new Download(file, rest.bytes)
     this.#download = download

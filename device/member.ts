@@ -15,6 +15,7 @@ import type { Assignment, Birth } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { version } from '#shared/version.js'
 import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
+import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
@@ -217,10 +218,11 @@ export class Member {
     return member
   }
 
-  /** The peers of the live plan. */
-  setPeers(peers: ReadonlySet<DeviceId>): void {
-    this.peers.set(peers)
+  /** The peers of the live plan; returns the requests that those no longer among them had not settled. */
+  setPeers(peers: ReadonlySet<DeviceId>): RequestKey[] {
+    const unsettled = this.peers.set(peers)
     this.control.setPeers(peers)
+    return unsettled
   }
 
   /** Says who we are; the hub answers with everything that it has for us. */

@@ -1,110 +1,155 @@
-/** `docs/wire.md`: the topic table and the shape of every message, as the code declares them. */
+/** The reference page of the wire, `docs/wire.md`, from the topic table; `npm run generate` writes it. */
 
 import { z } from 'zod'
+import { chunkBytes } from '#shared/protocol/chunk.js'
 import { topics, type Topic } from '#shared/protocol/topics.js'
 
-type Shape = z.core.$ZodType
+const entries: readonly (readonly [string, Topic])[] = Object.entries(topics)
 
-const intro = `# The wire
-
-Made by \`npm run generate\` from \`shared/protocol/topics.ts\` and \`messages.ts\`; not written by hand.
-
-All topics are below \`tessera/1/<fleet>/\`. \`<D>\` is the id of the device whose branch it is, \`<from>\` that of a peer.
-Every payload is a msgpack envelope \`{v, id, from, bootId, seq, atMs, expiresMs?, replyTo?, trace?, body, sig?}\`. Where a
-topic is signed, \`sig\` is the sender's Ed25519 signature over the exact bytes of \`body\` under the topic's name, and the
-body is deterministic CBOR. QoS 2 is never used. Tensors travel in sealed frames only: over direct TCP links, or through
-\`in\` and \`ok\` of the relay broker.
-`
-
+/** The whole page, in Markdown. */
 export function wirePage(): string {
-  const entries: [string, Topic][] = Object.entries(topics)
-  const rows = entries.map(([name, topic]) => [
-    `\`${topic.path}\``,
-    name,
-    `${topic.from} → ${topic.to}`,
-    `${topic.qos}${topic.retain ? ', retained' : ''}`,
-    showBytes(topic.maxBytes),
-    topic.signed ? 'signed' : '',
-    topic.plane,
-    topic.about,
-  ])
-  const head = ['topic', 'name', 'from → to', 'QoS', 'at most', 'signed', 'broker', 'what for']
-  const bodies = entries.flatMap(([name, { body }]) =>
-    body === undefined ? [] : [`### ${name}\n\n${table(['field', 'what it holds'], fieldsOf(body, ''))}`],
-  )
-  return `${intro}\n## Topics\n\n${table(head, rows)}\n## Bodies\n\n\`?\` marks a field that may be absent; no others are taken.\n\n${bodies.join('\n')}`
+  return `${[intro(), tableOf('control'), tableOf('relay'), envelope, rules(), shapes()].join('\n\n')}\n`
 }
 
-function fieldsOf(shape: Shape, path: string): string[][] {
-  const def = defOf(shape)
-  if (def.type === 'object') {
-    return Object.entries(def.shape).flatMap(([key, inner]) => {
-      const { type, isOptional } = unwrapped(inner)
-      const name = `${path}${path === '' ? '' : '.'}${key}${isOptional ? '?' : ''}`
-      return nested(type) ? fieldsOf(type, name) : [[`\`${name}\``, inWords(type)]]
+function intro(): string {
+  return `# The wire: MQTT topics and messages
+
+<!-- Made from shared/protocol/topics.ts: change that, then run "npm run generate". -->
+
+MQTT 3.1.1. Every topic lies below \`tessera/1/<fleet>/\`. A fleet is \`f\` and 16 lower-case hex digits, a device \`d\` and 32;
+the text form of a device is its MQTT client id. \`<D>\` is the device whose branch a topic lies in, \`<from>\` the one that
+writes to it. Nothing outside these tables is carried, and QoS 2 is not used.`
+}
+
+function tableOf(plane: Topic['plane']): string {
+  const title = {
+    control: '## Control\n\nCarried by the broker in the hub.',
+    relay: `## Relay\n\nCarried by a broker of its own, on a port of its own, for frames between devices that have no direct link.`,
+  }[plane]
+  const rows = entries
+    .filter(([, entry]) => entry.plane === plane)
+    .map(([name, entry]) => {
+      const how = `${entry.qos}${entry.retain ? ', kept' : ''}`
+      const body = entry.body === undefined ? 'opaque' : `[${name}](#${name.toLowerCase()})`
+      const cells = [`\`${entry.path}\``, `${entry.from} → ${entry.to}`, how, sizeOf(entry.maxBytes), body, entry.about]
+      return `| ${cells.join(' | ')} |`
     })
-  }
-  if (def.type === 'array') return fieldsOf(def.element, `${path}[]`)
-  if (def.type === 'union') return def.options.flatMap((option) => alternative(option, path))
-  return [[`\`${path}\``, inWords(shape)]]
+  return [
+    title,
+    '',
+    '| topic | from → to | QoS | at most | body | |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...rows,
+  ].join('\n')
 }
 
-function defOf(shape: Shape): z.core.$ZodTypes['_zod']['def'] {
-  return (shape as z.core.$ZodTypes)._zod.def
-}
-
-/** Whether a shape has fields of its own. */
-function nested(shape: Shape): boolean {
-  const def = defOf(shape)
-  if (def.type === 'array') return nested(def.element)
-  return def.type === 'object' || (def.type === 'union' && def.options.some((option) => nested(option)))
-}
-
-function unwrapped(shape: Shape): { type: Shape; isOptional: boolean } {
-  const def = defOf(shape)
-  return def.type === 'optional' ? { type: def.innerType, isOptional: true } : { type: shape, isOptional: false }
-}
-
-/** The fields of one alternative, which its `kind` tells from the others. */
-function alternative(option: Shape, path: string): string[][] {
-  const def = defOf(option)
-  const kind = def.type === 'object' ? inWords(def.shape['kind']!) : inWords(option)
-  return fieldsOf(option, path).map(([name, what]) => [`${name} of ${kind}`, what!])
-}
-
-function inWords(shape: Shape): string {
-  const def = defOf(shape)
-  if (def.type === 'enum') return Object.values(def.entries).map(quoted).join(' or ')
-  if (def.type === 'literal') return def.values.map(quoted).join(' or ')
-  if (def.type === 'union') return def.options.map((option) => inWords(option)).join(' or ')
-  if (def.type === 'custom') return expectationOf(shape)
-  const { maxLength, maxItems, minimum, maximum } = z.toJSONSchema(shape, { unrepresentable: 'any' })
-  if (def.type === 'array') return `list${upTo(maxItems, ' of at most')}, each ${inWords(def.element)}`
-  if (def.type === 'string') return `text${upTo(maxLength, ' of at most', ' characters')}`
-  if (def.type === 'number') return `whole number${upTo(minimum, ' from')}${upTo(maximum, ' to')}`
-  return def.type
-}
-
-/** A limit in words; nothing for one that every number keeps. */
-function upTo(limit: number | undefined, before: string, after = ''): string {
-  return limit === undefined || Math.abs(limit) >= Number.MAX_SAFE_INTEGER ? '' : `${before} ${limit}${after}`
-}
-
-/** A check of our own says what it wants when it is not met. */
-function expectationOf(shape: Shape): string {
-  const { error } = z.safeParse(shape, undefined)
-  return error?.issues[0]?.message.replace(/^must be /, '') ?? ''
-}
-
-function quoted(value: unknown): string {
-  return `\`${String(value)}\``
-}
-
-function showBytes(bytes: number): string {
+function sizeOf(bytes: number): string {
   return `${bytes / 1024} KiB`
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |\n`
-  return line(head) + line(head.map(() => '---')) + rows.map(line).join('')
+const envelope = `## Envelope
+
+Every payload is one msgpack map:
+
+| field | |
+| --- | --- |
+| \`v\` | 1 |
+| \`id\` | 8 bytes, names the message |
+| \`from\` | the device that speaks; the hub has an id like a device |
+| \`bootId\` | 8 bytes, fresh at every start of the sender's process |
+| \`seq\` | grows with every message of a boot; a last will counts after all of its own connection and before all of the next |
+| \`atMs\` | when it was said, Unix time in milliseconds |
+| \`expiresMs\` | optional; nobody obeys it after this time |
+| \`replyTo\` | optional; 8 bytes, the id of the message that is answered |
+| \`trace\` | optional; 25 bytes, W3C trace context in binary |
+| \`body\` | bytes: deterministic CBOR (RFC 8949, 4.2.1) where the body has a shape, else opaque (sealed frames, hashed blocks) |
+| \`sig\` | 64 bytes where the body has a shape: Ed25519 over the deterministic CBOR of \`["tessera/1/<name>", topic, id, from, bootId, seq, atMs, expiresMs or null, replyTo or null, trace or null, body]\` |
+
+A receiver checks, in this order: size, shape, that \`from\` is whose topic it is, signature, expiry, and that \`seq\` grew since
+the last message of this boot on this topic. An empty payload on a kept topic makes the broker forget it; being unsigned, it
+orders nothing.`
+
+function rules(): string {
+  return `## Rules
+
+- A device publishes on its own branch where the table says \`device\`, and where it says \`peer\` on \`d/<other>/…/<itself>\` of
+  its peers (the other ends of its edges in any live plan) and of the hub. QoS and retain flag must be those of the table.
+- It subscribes to exactly these filters: each topic to \`all\`; each topic to \`device\` in its own branch, with \`+\` for the
+  further levels; each topic to \`hub and peers\` in the branch of each peer. No wider and no narrower ones.
+- Sessions are clean; the keepalive is 5 to 120 s; the last will, if any, is a signed \`status\` of \`offline\` on the own topic.
+- The user name is not looked at. The password is 32 bytes: on the relay the token that the hub handed out, on the control
+  plane whatever the first connection of this id brought.
+- What is refused is acknowledged, dropped and counted; who goes on is banned for a minute. What comes late for a former
+  peer is dropped and counted only.
+- The body of \`in\` is a chunk of a frame: frame number (uint32), part and parts (uint16 each), big-endian, then data; all parts
+  but the last have ${chunkBytes} bytes.`
+}
+
+function shapes(): string {
+  const sections = entries.flatMap(([name, { body }]) => {
+    if (body === undefined) return []
+    return [
+      `### ${name}`,
+      '',
+      '```text',
+      printed(z.toJSONSchema(body, { unrepresentable: 'any', override: bytesOverride })),
+      '```',
+      '',
+    ]
+  })
+  return ['## Bodies', '', 'Fields that may be absent have a `?`; no other fields are allowed.', '', ...sections]
+    .join('\n')
+    .trimEnd()
+}
+
+/** Byte strings are custom checks for zod; their message says how long they are. */
+function bytesOverride({
+  zodSchema,
+  jsonSchema,
+}: {
+  zodSchema: z.core.$ZodTypes
+  jsonSchema: Record<string, unknown>
+}): void {
+  if (zodSchema._zod.def.type !== 'custom') return
+  const probe = z.safeParse(zodSchema, Symbol('nothing is like this'))
+  const says = probe.success ? '' : (probe.error.issues[0]?.message ?? '')
+  jsonSchema['title'] = says.replace(/^must be /, '').replace(/^bytes, at most (\d+)$/, 'at most $1 bytes')
+}
+
+interface Schema {
+  readonly type?: string
+  readonly title?: string
+  readonly enum?: readonly unknown[]
+  readonly const?: unknown
+  readonly anyOf?: readonly Schema[]
+  readonly oneOf?: readonly Schema[]
+  readonly properties?: Readonly<Record<string, Schema>>
+  readonly required?: readonly string[]
+  readonly items?: Schema
+  readonly minimum?: number
+  readonly maximum?: number
+  readonly maxLength?: number
+  readonly maxItems?: number
+}
+
+function printed(given: unknown, indent = ''): string {
+  const schema = given as Schema
+  const inner = `${indent}  `
+  const choices = schema.anyOf ?? schema.oneOf
+  if (schema.title !== undefined) return schema.title
+  if (schema.const !== undefined) return JSON.stringify(schema.const)
+  if (schema.enum !== undefined) return schema.enum.map((value) => JSON.stringify(value)).join(' | ')
+  if (choices !== undefined) return choices.map((one) => printed(one, indent)).join(' | ')
+  if (schema.type === 'object') {
+    const fields = Object.entries(schema.properties ?? {}).map(([name, field]) => {
+      const mark = schema.required?.includes(name) === true ? '' : '?'
+      return `${inner}${name}${mark}: ${printed(field, inner)}`
+    })
+    return `{\n${fields.join('\n')}\n${indent}}`
+  }
+  if (schema.type === 'array') return `at most ${schema.maxItems} of ${printed(schema.items, indent)}`
+  if (schema.type === 'string') return `text, at most ${schema.maxLength} characters`
+  if (schema.type === 'integer')
+    return `${schema.minimum}..${schema.maximum === Number.MAX_SAFE_INTEGER ? '' : schema.maximum}`
+  return schema.type ?? 'anything'
 }

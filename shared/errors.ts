@@ -48,6 +48,11 @@ const families = {
 
 export type RefusalCode = keyof typeof families
 
+/** Whether a code that came from another program is one of ours. */
+export function isRefusalCode(text: string): text is RefusalCode {
+  return Object.hasOwn(families, text)
+}
+
 /** A refusal that was foreseen. `message` is one sentence that names the thing and the remedy; never a secret. */
 export class Refusal extends Error {
   readonly code: RefusalCode

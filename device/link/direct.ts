@@ -42,14 +42,22 @@ export interface DirectOptions {
 interface Dial {
   readonly addresses: readonly Address[]
   failures: number
-  cancel: Cancel
+  /** Of the next attempt; `undefined` while none is due. */
+  cancel: Cancel | undefined
   stream: Duplex | undefined
+}
+
+/** A connection with a good hello. */
+interface Up {
+  readonly stream: Duplex
+  readonly dialler: DeviceId
+  readonly sinceMs: number
 }
 
 export class DirectLinks {
   readonly #options: DirectOptions
   #listener: Listener | undefined
-  readonly #up = new Map<DeviceId, Duplex>()
+  readonly #up = new Map<DeviceId, Up>()
   readonly #dials = new Map<DeviceId, Dial>()
   readonly #strangers = new Map<Duplex, string>()
   #isClosed = false
@@ -58,6 +66,7 @@ export class DirectLinks {
     this.#options = options
   }
 
+  /** Starts to take connections; returns where. Throws what the transport throws. */
   async listen(): Promise<readonly Address[]> {
     this.#listener = await this.#options.transport.listen((stream, origin) => this.#accept(stream, origin))
     return this.#listener.addresses
@@ -72,31 +81,34 @@ export class DirectLinks {
     const known = this.#dials.get(peer)
     if (known !== undefined && sameAddresses(known.addresses, addresses)) return
     this.#stopDialling(peer)
-    const dial: Dial = { addresses, failures: 0, cancel: () => {}, stream: undefined }
+    const dial: Dial = { addresses, failures: 0, cancel: undefined, stream: undefined }
     this.#dials.set(peer, dial)
-    if (!this.#up.has(peer)) this.#tryDial(peer, dial)
+    this.#tryDial(peer, dial)
   }
 
   /** Ends the connection to `peer` and any attempt at one. */
   hangUp(peer: DeviceId): void {
     this.#stopDialling(peer)
-    this.#up.get(peer)?.destroy()
+    this.#up.get(peer)?.stream.destroy()
   }
 
-  /** The pair has new keys: a connection that was opened under the old ones is made anew. */
+  /** The pair has new keys: a connection or an attempt under the old ones is made anew. */
   renew(peer: DeviceId): void {
-    this.#up.get(peer)?.destroy()
+    this.#up.get(peer)?.stream.destroy()
     const dial = this.#dials.get(peer)
-    if (dial !== undefined && dial.stream === undefined) {
-      dial.cancel()
-      this.#tryDial(peer, dial)
-    }
+    if (dial === undefined) return
+    const attempt = dial.stream
+    dial.stream = undefined
+    attempt?.destroy()
+    this.#tryDial(peer, dial)
   }
 
   async close(): Promise<void> {
     this.#isClosed = true
-    for (const peer of this.#dials.keys()) this.#stopDialling(peer)
-    for (const stream of [...this.#up.values(), ...this.#strangers.keys()]) stream.destroy()
+    const peers = [...this.#dials.keys()]
+    for (const peer of peers) this.#stopDialling(peer)
+    const streams = [...this.#strangers.keys(), ...[...this.#up.values()].map(({ stream }) => stream)]
+    for (const stream of streams) stream.destroy()
     await this.#listener?.close()
   }
 
@@ -104,13 +116,17 @@ export class DirectLinks {
     const dial = this.#dials.get(peer)
     if (dial === undefined) return
     this.#dials.delete(peer)
-    dial.cancel()
-    if (dial.stream !== undefined && this.#up.get(peer) !== dial.stream) dial.stream.destroy()
+    dial.cancel?.()
+    if (dial.stream !== undefined && this.#up.get(peer)?.stream !== dial.stream) dial.stream.destroy()
   }
 
+  /** Makes an attempt unless one is under way or has succeeded. */
   #tryDial(peer: DeviceId, dial: Dial): void {
     const channel = this.#options.channelOf(peer)
-    if (channel === undefined || this.#isClosed || dial.addresses.length === 0) return
+    const isNeeded = this.#up.get(peer)?.stream.destroyed !== false && dial.stream === undefined
+    if (!isNeeded || channel === undefined || this.#isClosed || dial.addresses.length === 0) return
+    dial.cancel?.()
+    dial.cancel = undefined
     const address = dial.addresses[dial.failures % dial.addresses.length]!
     const stream = this.#options.transport.dial(address)
     dial.stream = stream
@@ -118,21 +134,26 @@ export class DirectLinks {
       try {
         this.#sayHello(stream, channel)
       } catch (error) {
-        stream.destroy()
+        stream.destroy() // there are no keys yet: dialled again when there are
         if (!(error instanceof Refusal)) throw error
       }
     })
     this.#serve(stream, peer)
     stream.once('close', () => {
+      if (dial.stream !== stream) return // given up for another attempt
       dial.stream = undefined
       if (this.#dials.get(peer) !== dial || this.#isClosed) return
       dial.failures++
       this.#options.onFailure(peer, dial.failures)
-      const pauseMs = Math.min(redialAfterMs * 2 ** Math.min(dial.failures - 1, 16), maxRedialAfterMs)
-      dial.cancel = this.#options.clock.after(pauseMs, () => {
-        if (!this.#up.has(peer)) this.#tryDial(peer, dial)
-      })
+      this.#dialLater(peer, dial)
     })
+  }
+
+  #dialLater(peer: DeviceId, dial: Dial): void {
+    const doublings = Math.min(Math.max(dial.failures - 1, 0), 16)
+    const pauseMs = Math.min(redialAfterMs * 2 ** doublings, maxRedialAfterMs)
+    dial.cancel?.()
+    dial.cancel = this.#options.clock.after(pauseMs, () => this.#tryDial(peer, dial))
   }
 
   #accept(stream: Duplex, origin: string): void {
@@ -159,7 +180,7 @@ export class DirectLinks {
 
   /** Reads a connection from its first byte; `expected` is the peer that we dialled. */
   #serve(stream: Duplex, expected: DeviceId | undefined): void {
-    const { clock, channelOf, onRefused, onChange } = this.#options
+    const { clock, onRefused } = this.#options
     let channel: Channel | undefined
     let carrier: DirectCarrier | undefined
     const refuse = (reason: Refusal): void => {
@@ -171,28 +192,27 @@ export class DirectLinks {
     })
 
     const takeHello = (record: Uint8Array): void => {
-      const peer = record.length > 16 ? deviceIdOf(record.subarray(0, 16)) : undefined
-      const known = peer === undefined || (expected !== undefined && peer !== expected) ? undefined : channelOf(peer)
-      if (known === undefined || !known.isHello(record.subarray(16))) {
-        throw new Refusal('forged', 'a connection whose hello does not open under the keys of a peer')
-      }
+      const known = this.#greeted(record, expected)
       cancelDeadline()
       this.#strangers.delete(stream)
-      channel = known
       if (expected === undefined) this.#sayHello(stream, known)
-      const earlier = this.#up.get(known.peer)
-      this.#up.set(known.peer, stream)
-      earlier?.destroy()
-      const dial = this.#dials.get(known.peer)
-      if (dial !== undefined) dial.failures = 0
+      if (!this.#isWanted(known.peer, expected)) {
+        stream.destroy()
+        return
+      }
+      channel = known
       carrier = new DirectCarrier(stream, known)
-      known.attach(carrier)
-      onChange(known.peer, true)
+      this.#cameUp(known, stream, carrier, expected)
+    }
+
+    const takeFrame = (frame: Uint8Array, { peer }: Channel): void => {
+      const unwanted = channel!.receive(frame)
+      if (unwanted !== undefined) onRefused(unwanted, peer)
     }
 
     const reader = new RecordReader(
       () => (channel === undefined ? maxHelloBytes : maxFrameBytes),
-      (record) => (channel === undefined ? takeHello(record) : channel.receive(record)),
+      (record) => (channel === undefined ? takeHello(record) : takeFrame(record, channel)),
     )
     stream.on('data', (chunk: Uint8Array) => {
       if (stream.destroyed) return
@@ -204,17 +224,64 @@ export class DirectLinks {
       }
     })
     stream.on('error', (error) => {
-      if (channel !== undefined)
-        onRefused(new Refusal('link-failed', `direct link broke: ${reasonOf(error)}`), channel.peer)
+      if (channel === undefined) return // an attempt that failed is told as such
+      onRefused(new Refusal('link-failed', `direct link broke: ${reasonOf(error)}`), channel.peer)
     })
     stream.on('close', () => {
       cancelDeadline()
-      if (channel === undefined) return
-      if (carrier !== undefined) channel.detach(carrier)
-      if (this.#up.get(channel.peer) !== stream) return
-      this.#up.delete(channel.peer)
-      onChange(channel.peer, false)
+      if (channel === undefined || carrier === undefined) return
+      channel.detach(carrier)
+      this.#wentDown(channel.peer, stream)
     })
+  }
+
+  /** The channel to the peer that says hello. Throws `Refusal('forged')` for anybody else, without hints. */
+  #greeted(record: Uint8Array, expected: DeviceId | undefined): Channel {
+    const peer = record.length > 16 ? deviceIdOf(record.subarray(0, 16)) : undefined
+    const isOther = peer === undefined || (expected !== undefined && peer !== expected)
+    const channel = isOther ? undefined : this.#options.channelOf(peer)
+    if (channel?.isHello(record.subarray(16)) !== true) {
+      throw new Refusal('forged', 'a connection whose hello does not open under the keys of a peer')
+    }
+    return channel
+  }
+
+  /**
+   * A new connection takes the place of one that is up, which may be dead without our knowing. But two that dial each
+   * other at once must end one and the same: the one that the higher id dialled.
+   */
+  #isWanted(peer: DeviceId, expected: DeviceId | undefined): boolean {
+    const up = this.#up.get(peer)
+    if (up === undefined || up.stream.destroyed) return true
+    const { self, clock } = this.#options
+    const dialler = expected === undefined ? peer : self
+    const haveMet = up.dialler !== dialler && clock.monotonicMs() - up.sinceMs < helloWithinMs
+    return !haveMet || dialler < up.dialler
+  }
+
+  #cameUp(channel: Channel, stream: Duplex, carrier: DirectCarrier, expected: DeviceId | undefined): void {
+    const { self, clock, onChange } = this.#options
+    const { peer } = channel
+    const earlier = this.#up.get(peer)
+    const dialler = expected === undefined ? peer : self
+    this.#up.set(peer, { stream, dialler, sinceMs: clock.monotonicMs() })
+    earlier?.stream.destroy()
+    channel.attach(carrier)
+    onChange(peer, true)
+  }
+
+  #wentDown(peer: DeviceId, stream: Duplex): void {
+    const up = this.#up.get(peer)
+    if (up?.stream !== stream) return
+    this.#up.delete(peer)
+    const { clock, onChange } = this.#options
+    const dial = this.#dials.get(peer)
+    if (dial !== undefined) {
+      // A link that goes down as soon as it is up gets growing pauses as one that never comes up.
+      if (clock.monotonicMs() - up.sinceMs >= helloWithinMs) dial.failures = 0
+      if (dial.stream === undefined && !this.#isClosed) this.#dialLater(peer, dial)
+    }
+    onChange(peer, false)
   }
 }
 

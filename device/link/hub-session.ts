@@ -3,21 +3,24 @@
  * (WIRE, "Frames"). It is the first source of pair keys; the handshake between peers will be the next.
  */
 
-import { toHex } from '#shared/bytes.js'
+import { toHex, wipe } from '#shared/bytes.js'
 import type { Clock } from '#shared/clock.js'
 import { openRoot, type BoxKey } from '#shared/crypto/root-box.js'
 import type { Aeads } from '#shared/crypto/aead.js'
 import { hubPrk, pairPrk } from '#shared/crypto/schedule.js'
 import { Refusal } from '#shared/errors.js'
 import { deviceIdOf, idBytes, type DeviceId, type FleetId } from '#shared/ids.js'
-import { controlType, decodeControl } from '#shared/protocol/control.js'
+import { controlType, decodeControl, type Control } from '#shared/protocol/control.js'
 import type { Root } from '#shared/protocol/messages.js'
 import { Keyring } from '#shared/session/keyring.js'
 import type { KeySource } from '#shared/session/key-source.js'
 import type { PairMaterial } from '#shared/session/pair.js'
+import { adopt } from './adopt.js'
 
 /** The salt of the device-hub session while no enrolment has given the two a secret of their own. */
 export const noEnrolPsk = new Uint8Array(32)
+
+const noSeed = new Uint8Array(0)
 
 /** The key of one segment file. */
 export interface SegmentKey {
@@ -82,20 +85,17 @@ export class HubSession implements KeySource {
       epoch: root.epoch,
       ordinal: root.ordinal,
     })
-    if (this.#hub !== hub) this.#keyring?.erase()
+    const prk = hubPrk(noEnrolPsk, secret)
     if (this.#hub !== hub || this.#keyring === undefined) {
+      this.#keyring?.erase()
       this.#keyring = new Keyring({ fleet, self, peer: hub, clock, aeads })
       this.#hub = hub
     }
-    this.#keyring.add({
-      peer: hub,
-      epoch: root.epoch,
-      ordinal: root.ordinal,
-      alg: root.alg,
-      prk: hubPrk(noEnrolPsk, secret),
-    })
-    this.#keyring.use(root.epoch)
-    secret.fill(0)
+    try {
+      adopt(this.#keyring, { peer: hub, epoch: root.epoch, ordinal: root.ordinal, alg: root.alg, prk })
+    } finally {
+      wipe(secret, prk)
+    }
     this.#box = box
   }
 
@@ -106,27 +106,25 @@ export class HubSession implements KeySource {
     }
     const { purpose, plaintext } = this.#keyring.open(frame)
     if (purpose !== 2) throw new Refusal('not-allowed', 'the hub sends control frames only')
-    const message = decodeControl(plaintext)
+    const message = decodeControl(plaintext) // with copies of all bytes
+    wipe(plaintext)
+    this.#obey(message)
+  }
+
+  #obey(message: Control): void {
     switch (message[0]) {
       case controlType.seed: {
-        const [, , , , pairs] = message
-        for (const [peer, seed] of pairs) this.#pairSeeds.set(deviceIdOf(peer), seed)
+        const [, , , devSeed, pairs] = message
+        wipe(devSeed) // nothing is bound to it yet
+        for (const [id, seed] of pairs) {
+          const peer = deviceIdOf(id)
+          wipe(this.#pairSeeds.get(peer) ?? noSeed)
+          this.#pairSeeds.set(peer, seed)
+        }
         return
       }
       case controlType.root: {
-        const [, peerBytes, , ownBoot, epoch, ordinal, alg, root, peerKey] = message
-        if (toHex(ownBoot) !== toHex(this.#options.bootId)) return
-        const peer = deviceIdOf(peerBytes)
-        const seed = this.#pairSeeds.get(peer)
-        if (seed === undefined) throw new Refusal('bad-message', `a pair root for ${peer} without the seed of the pair`)
-        const known = this.#newest.get(peer)
-        if (known !== undefined && known.epoch === epoch && known.ordinal === ordinal) return
-        const material: PairMaterial = { peer, epoch, ordinal, alg, prk: pairPrk(seed, root) }
-        root.fill(0)
-        known?.prk.fill(0)
-        this.#newest.set(peer, material)
-        this.#events.onPeerKey(peer, peerKey)
-        for (const take of this.#takers.get(peer) ?? []) take(material)
+        this.#takeRoot(message)
         return
       }
       case controlType.dek: {
@@ -146,9 +144,30 @@ export class HubSession implements KeySource {
     }
   }
 
+  /** A root that is for another boot of ours, or no newer than the newest, changes nothing. */
+  #takeRoot([, peerBytes, , ownBoot, epoch, ordinal, alg, root, peerKey]: Control<'root'>): void {
+    const peer = deviceIdOf(peerBytes)
+    const known = this.#newest.get(peer)
+    const isNewer = known === undefined || epoch > known.epoch || (epoch === known.epoch && ordinal > known.ordinal)
+    try {
+      if (toHex(ownBoot) !== toHex(this.#options.bootId) || !isNewer) return
+      const seed = this.#pairSeeds.get(peer)
+      if (seed === undefined) throw new Refusal('bad-message', `a pair root for ${peer} without the seed of the pair`)
+      this.#newest.set(peer, { peer, epoch, ordinal, alg, prk: pairPrk(seed, root) })
+    } finally {
+      wipe(root)
+    }
+    if (known !== undefined) wipe(known.prk)
+    this.#events.onPeerKey(peer, peerKey)
+    for (const take of this.#takers.get(peer) ?? []) take(this.#newest.get(peer)!)
+  }
+
   close(): void {
     this.#keyring?.erase()
-    for (const seed of this.#pairSeeds.values()) seed.fill(0)
-    for (const { prk } of this.#newest.values()) prk.fill(0)
+    for (const seed of this.#pairSeeds.values()) wipe(seed)
+    for (const { prk } of this.#newest.values()) wipe(prk)
+    this.#takers.clear()
+    this.#newest.clear()
+    this.#pairSeeds.clear()
   }
 }

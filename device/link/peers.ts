@@ -3,7 +3,7 @@
  * direct link where the two reach each other, else the relay (D4).
  */
 
-import type { Clock } from '#shared/clock.js'
+import type { Cancel, Clock } from '#shared/clock.js'
 import type { Aeads } from '#shared/crypto/aead.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
@@ -12,6 +12,8 @@ import { Channel, type ChannelEvents, type LinkKind } from '#shared/session/chan
 import type { KeySource } from '#shared/session/key-source.js'
 import type { PairMaterial } from '#shared/session/pair.js'
 import { Keyring } from '#shared/session/keyring.js'
+import type { RequestKey } from '#shared/session/requests.js'
+import { adopt } from './adopt.js'
 import { DirectLinks } from './direct.js'
 import type { RelayLink } from './relay.js'
 import { RelayCarrier } from './relay-carrier.js'
@@ -46,11 +48,17 @@ interface Peer {
   readonly unsubscribe: () => void
   hasKeys: boolean
   addresses: readonly Address[]
+  cancelRelay: Cancel
 }
 
 export class Peers {
   readonly #options: PeersOptions
   readonly #peers = new Map<DeviceId, Peer>()
+  /**
+   * By everybody who ever was a peer of this process: who becomes one again goes on with the same counters, or a nonce
+   * would serve twice.
+   */
+  readonly #keyrings = new Map<DeviceId, Keyring>()
   readonly #direct: DirectLinks
   #relay: RelayLink | undefined
   #ownAddresses: readonly Address[] = []
@@ -81,24 +89,20 @@ export class Peers {
     return this.#ownAddresses
   }
 
-  /** The peers of the live plan are these: channels to others end. */
-  set(peers: ReadonlySet<DeviceId>): void {
+  /**
+   * The peers of the live plan are these: channels to others end. Returns the requests that those had not settled, for a
+   * stage that goes on without them.
+   */
+  set(peers: ReadonlySet<DeviceId>): RequestKey[] {
+    const unsettled: RequestKey[] = []
     for (const [id, peer] of this.#peers) {
       if (peers.has(id)) continue
       this.#peers.delete(id)
       this.#direct.hangUp(id)
-      peer.unsubscribe()
-      peer.channel.close()
+      unsettled.push(...end(peer))
     }
-    for (const id of peers) {
-      if (this.#peers.has(id)) continue
-      const { fleet, self, clock, aeads, window, events } = this.#options
-      const keyring = new Keyring({ fleet, self, peer: id, clock, aeads })
-      const channel = new Channel({ peer: id, keyring, clock, window, events })
-      const peer: Peer = { channel, keyring, unsubscribe: () => unsubscribe(), hasKeys: false, addresses: [] }
-      this.#peers.set(id, peer)
-      const unsubscribe = this.#options.keySource.subscribe(id, (material) => this.#install(peer, material))
-    }
+    for (const id of peers) if (!this.#peers.has(id)) this.#add(id)
+    return unsettled
   }
 
   /** The channel to a peer of the live plan; throws `Refusal('unknown-sender')` for anybody else. */
@@ -125,47 +129,66 @@ export class Peers {
     this.#connect(id, peer)
   }
 
-  /** The relay connection is there; frames take it where no direct link does. */
+  /** There is a relay; frames take it where no direct link does. */
   useRelay(relay: RelayLink): void {
     this.#relay = relay
     relay.onFrame((from, frame) => this.#receive(from, frame))
     relay.onOk((from, frame) => this.#receive(from, frame))
-    for (const id of this.#peers.keys()) if (this.#options.mode === 'relay') this.#takeRelay(id)
+    relay.onOnline(() => {
+      // What the connection before had under way may be lost.
+      for (const [id, { channel }] of this.#peers) if (channel.link === 'relay') this.#attachRelay(id, relay, channel)
+    })
+    for (const [id, peer] of this.#peers) this.#connect(id, peer)
   }
 
   async close(): Promise<void> {
     const peers = [...this.#peers.values()]
     this.#peers.clear() // a link that ends now is replaced by no other
-    for (const peer of peers) {
-      peer.unsubscribe()
-      peer.channel.close()
-    }
+    for (const peer of peers) end(peer)
+    for (const keyring of this.#keyrings.values()) keyring.erase()
     await this.#direct.close()
     await this.#relay?.close()
   }
 
+  #add(id: DeviceId): void {
+    const { fleet, self, clock, aeads, window, events, keySource } = this.#options
+    const keyring = this.#keyrings.get(id) ?? new Keyring({ fleet, self, peer: id, clock, aeads })
+    this.#keyrings.set(id, keyring)
+    const channel = new Channel({ peer: id, keyring, clock, window, events })
+    let unsubscribe = (): void => {}
+    const peer: Peer = {
+      channel,
+      keyring,
+      unsubscribe: () => unsubscribe(),
+      hasKeys: false,
+      addresses: [],
+      cancelRelay: () => {},
+    }
+    this.#peers.set(id, peer)
+    unsubscribe = keySource.subscribe(id, (material) => this.#install(peer, material))
+  }
+
   #install(peer: Peer, material: PairMaterial): void {
-    peer.keyring.add(material)
-    peer.keyring.use(material.epoch)
+    adopt(peer.keyring, material)
     peer.hasKeys = true
-    peer.channel.renewed()
     this.#direct.renew(material.peer)
+    peer.channel.renewed(material)
     this.#connect(material.peer, peer)
   }
 
   /** Of two that can both be dialled the lower id dials, so that they do not meet half-way. */
   #connect(id: DeviceId, peer: Peer): void {
     const { mode, self, clock } = this.#options
+    peer.cancelRelay()
     if (!peer.hasKeys) return
     if (mode === 'relay') {
       this.#takeRelay(id)
       return
     }
     const dialsUs = this.#ownAddresses.length > 0 && (peer.addresses.length === 0 || id < self)
-    if (!dialsUs) {
-      this.#direct.dial(id, peer.addresses)
-    } else if (mode === 'auto') {
-      clock.after(relayAfterMs, () => this.#takeRelay(id))
+    if (!dialsUs) this.#direct.dial(id, peer.addresses)
+    if (mode === 'auto' && (dialsUs || peer.addresses.length === 0)) {
+      peer.cancelRelay = clock.after(relayAfterMs, () => this.#takeRelay(id))
     }
   }
 
@@ -174,8 +197,12 @@ export class Peers {
     const { mode } = this.#options
     if (peer === undefined || this.#relay === undefined || mode === 'direct') return
     if (this.#direct.isUp(id) || peer.channel.link === 'relay') return
-    peer.channel.attach(new RelayCarrier(this.#relay, id, peer.channel))
+    this.#attachRelay(id, this.#relay, peer.channel)
     this.#tellLink(id)
+  }
+
+  #attachRelay(id: DeviceId, relay: RelayLink, channel: Channel): void {
+    channel.attach(new RelayCarrier(relay, id, channel))
   }
 
   #tellLink(id: DeviceId): void {
@@ -185,10 +212,17 @@ export class Peers {
 
   #receive(from: DeviceId, frame: Uint8Array): void {
     try {
-      this.channel(from).receive(frame)
+      const unwanted = this.channel(from).receive(frame)
+      if (unwanted !== undefined) this.#options.onRefused(unwanted, from)
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       this.#options.onRefused(error, from)
     }
   }
+}
+
+function end(peer: Peer): RequestKey[] {
+  peer.cancelRelay()
+  peer.unsubscribe()
+  return peer.channel.close()
 }

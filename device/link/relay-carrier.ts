@@ -21,18 +21,20 @@ export class RelayCarrier implements Carrier {
 
   /** One frame at a time: the next one when the socket has taken this one. */
   get isReady(): boolean {
-    return !this.#isSending
+    return !this.#isSending && this.#relay.online
   }
 
   sendFrame(sealed: readonly Uint8Array[]): void {
     this.#isSending = true
-    void this.#relay.send(this.#to, sealed).then(() => {
+    const next = (): void => {
       this.#isSending = false
       this.#channel.pump()
-    })
+    }
+    // What the relay does not take is lost, as on its way through the hub.
+    this.#relay.send(this.#to, sealed).then(next, next)
   }
 
   sendControl(sealed: readonly Uint8Array[]): void {
-    void this.#relay.sendOk(this.#to, concat(sealed))
+    this.#relay.sendOk(this.#to, concat(sealed)).catch(() => {})
   }
 }

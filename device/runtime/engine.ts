@@ -4,7 +4,8 @@
  */
 
 import { Worker } from 'node:worker_threads'
-import { Refusal, type RefusalCode } from '#shared/errors.js'
+import { wipe } from '#shared/bytes.js'
+import { isRefusalCode, Refusal, reasonOf } from '#shared/errors.js'
 import { loadEngine, type EngineSession, type Feeds } from '#shared/onnx/session.js'
 import type { Tensor } from '#shared/onnx/tensor.js'
 import type { FromWorker, ToWorker } from './worker.js'
@@ -18,14 +19,18 @@ export interface Ran {
 
 export interface StageEngine {
   readonly mode: EngineMode
-  /** Runs `feeds` once; their memory may be handed over for good. Throws the engine's `Refusal`. */
+  /**
+   * Runs `feeds` once; their memory may be handed over for good. Rejects with the engine's `Refusal`, and with
+   * `Refusal('bad-segment')` once closed or when the worker has died.
+   */
   run(feeds: Feeds, fetches: readonly string[]): Promise<Ran>
+  /** Ends after the runs that were asked for; closing twice is closing once. */
   close(): Promise<void>
 }
 
 /**
  * Opens a segment from its bytes, which are wiped once the session is made (they are in clear). The level is `disabled`:
- * the hub has optimised the graph before it cut it (D13).
+ * the hub has optimised the graph before it cut it (D13). Throws the engine's `Refusal`; nothing stays open then.
  */
 export async function openEngine(model: Uint8Array<ArrayBuffer>, mode: EngineMode): Promise<StageEngine> {
   return mode === 'inline' ? openInline(model) : openInWorker(model)
@@ -34,16 +39,18 @@ export async function openEngine(model: Uint8Array<ArrayBuffer>, mode: EngineMod
 async function openInline(model: Uint8Array): Promise<StageEngine> {
   const session = await createSession(model)
   let last: Promise<unknown> = Promise.resolve()
+  let closing: Promise<void> | undefined
   return {
     mode: 'inline',
-    async run(feeds, fetches) {
+    run(feeds, fetches) {
+      if (closing !== undefined) return Promise.reject(closed())
       const running = last.then(() => timedRun(session, feeds, fetches))
       last = running.catch(() => {})
       return running
     },
-    async close() {
-      await last
-      await session.release()
+    close() {
+      closing ??= last.then(() => session.release())
+      return closing
     },
   }
 }
@@ -52,7 +59,7 @@ export async function createSession(model: Uint8Array): Promise<EngineSession> {
   try {
     return await (await loadEngine()).create(model, { level: 'disabled' })
   } finally {
-    model.fill(0)
+    wipe(model)
   }
 }
 
@@ -67,7 +74,22 @@ async function openInWorker(model: Uint8Array<ArrayBuffer>): Promise<StageEngine
   const waiting = new Map<number, { resolve: (ran: Ran) => void; reject: (reason: unknown) => void }>()
   let next = 0
   let broken: Refusal | undefined
+  let refuseToOpen: (reason: Refusal) => void = () => {}
+  const end = (why: string): void => {
+    broken ??= new Refusal('bad-segment', `the inference worker ended: ${why}`)
+    refuseToOpen(broken)
+    for (const { reject } of waiting.values()) reject(broken)
+    waiting.clear()
+  }
+  const ended = new Promise<void>((resolve) => {
+    worker.once('exit', (code) => {
+      end(`exit status ${code}`)
+      resolve()
+    })
+  })
+  worker.on('error', (error) => end(reasonOf(error)))
   const opened = new Promise<void>((resolve, reject) => {
+    refuseToOpen = reject
     worker.on('message', (message: FromWorker) => {
       switch (message.kind) {
         case 'opened':
@@ -86,19 +108,23 @@ async function openInWorker(model: Uint8Array<ArrayBuffer>): Promise<StageEngine
           break
       }
     })
-    const fail = (why: string): void => {
-      broken = new Refusal('bad-segment', `the inference worker ended: ${why}`)
-      reject(broken)
-      for (const { reject: refuse } of waiting.values()) refuse(broken)
-      waiting.clear()
-    }
-    worker.on('error', (error) => fail(error.message))
-    worker.on('exit', (code) => fail(`exit status ${code}`))
   })
   const send = (message: ToWorker, transfer: readonly ArrayBuffer[]): void => worker.postMessage(message, transfer)
+  // Never `terminate()`: it aborts the whole process while a session runs (DESIGN 6).
+  const close = (): Promise<void> => {
+    broken ??= closed()
+    send({ kind: 'close' }, [])
+    return ended
+  }
   const own = model.byteLength === model.buffer.byteLength ? model : Uint8Array.from(model)
+  if (own !== model) wipe(model)
   send({ kind: 'open', model: own }, [own.buffer])
-  await opened
+  try {
+    await opened
+  } catch (error) {
+    await close()
+    throw error
+  }
 
   return {
     mode: 'worker',
@@ -106,21 +132,20 @@ async function openInWorker(model: Uint8Array<ArrayBuffer>): Promise<StageEngine
       if (broken !== undefined) return Promise.reject(broken)
       const id = next++
       return new Promise((resolve, reject) => {
-        waiting.set(id, { resolve, reject })
         send({ kind: 'run', id, feeds, fetches }, transferable(feeds))
+        waiting.set(id, { resolve, reject })
       })
     },
-    async close() {
-      // Never `terminate()`: it aborts the whole process while a session runs (DESIGN 6).
-      const ended = new Promise((resolve) => worker.once('exit', resolve))
-      send({ kind: 'close' }, [])
-      await ended
-    },
+    close,
   }
 }
 
+function closed(): Refusal {
+  return new Refusal('bad-segment', 'the segment is closed: nothing more runs on it')
+}
+
 function refusalOf(message: { code: string; message: string }): Refusal {
-  return new Refusal(message.code as RefusalCode, message.message)
+  return new Refusal(isRefusalCode(message.code) ? message.code : 'bad-segment', message.message)
 }
 
 /** The memory that feeds or outputs lie in, each buffer once, so that it changes hands without a copy. */

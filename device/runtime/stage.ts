@@ -3,13 +3,13 @@
  * a request is settled only after it is settled downstream (D17).
  */
 
-import type { Clock } from '#shared/clock.js'
+import type { Cancel, Clock } from '#shared/clock.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { checkTensor, type Port, type Tensor } from '#shared/onnx/tensor.js'
 import type { Activation, WireTensor } from '#shared/protocol/tensors.js'
 import type { Arrival } from '#shared/session/channel.js'
-import { Requests, runName, type RequestKey } from '#shared/session/requests.js'
+import { requestName, Requests, type RequestKey } from '#shared/session/requests.js'
 import type { StageEngine } from './engine.js'
 
 /** The stage's place in its plan and the ports of its segment. */
@@ -17,6 +17,8 @@ export interface StagePlace {
   readonly plan: number
   readonly stage: number
   readonly stages: number
+  /** The stage before; absent for the first one, which takes from clients. */
+  readonly upstream?: DeviceId | undefined
   readonly receives: readonly Port[]
   readonly sends: readonly Port[]
   readonly runInputs: readonly Port[]
@@ -24,7 +26,10 @@ export interface StagePlace {
 }
 
 export interface StageEvents {
-  /** Passes a finished activation to the next stage, or to its client after the last. */
+  /**
+   * Passes a finished activation to the next stage, or to its client after the last. Throws `Refusal('unknown-sender')`
+   * while that is no peer of ours, another `Refusal` for an activation that no frame can carry.
+   */
   send(activation: Activation): void
   /** Tells `to` that it need not keep this request. */
   settle(to: DeviceId, key: RequestKey): void
@@ -34,26 +39,44 @@ export interface StageEvents {
 const runsAhead = 2
 /** Finished activations kept for their acknowledgement; at the limit the stage takes no more work. */
 const maxRetained = 1024
+/** And their bytes; one is always taken. */
+export const maxRetainedBytes = 256 << 20
+/** A result whose client is no peer: it may become one in a moment, when the plan that says so comes. */
+const askAgainMs = 250
+export const unclaimedMs = 10_000
 
 export interface StageCounters {
   frames: number
   computeUs: number
   duplicates: number
   failures: number
+  /** Results dropped because nobody was there to take them. */
+  unclaimed: number
+}
+
+/** A request that came and is not settled. */
+interface InHand {
+  /** The one to tell when it is settled: the last that sent it. */
+  sender: DeviceId
+  /** Bytes of its finished activation; `undefined` before. */
+  retainedBytes: number | undefined
 }
 
 export class Stage {
   readonly place: StagePlace
-  readonly counters: StageCounters = { frames: 0, computeUs: 0, duplicates: 0, failures: 0 }
+  readonly counters: StageCounters = { frames: 0, computeUs: 0, duplicates: 0, failures: 0, unclaimed: 0 }
   readonly #engine: StageEngine
   readonly #events: StageEvents
   readonly #clock: Clock
   readonly #queue: { arrival: Arrival; queuedMs: number }[] = []
   readonly #requests = new Requests()
-  /** Who sent a request that is in hand: the one to tell when it is settled. */
-  readonly #sender = new Map<string, DeviceId>()
+  readonly #inHand = new Map<string, InHand>()
+  /** Finished, but their client is no peer. */
+  #unclaimed: { activation: Activation; sinceMs: number }[] = []
+  #cancelAsking: Cancel | undefined
   #running = 0
   #retained = 0
+  #retainedBytes = 0
   #isClosed = false
 
   constructor(options: { place: StagePlace; engine: StageEngine; events: StageEvents; clock: Clock }) {
@@ -63,62 +86,82 @@ export class Stage {
     this.#clock = options.clock
   }
 
+  /** Activations that wait for the engine. */
   get queued(): number {
     return this.#queue.length
   }
 
+  /** Finished activations that the next hop has not settled. */
   get retained(): number {
     return this.#retained
+  }
+
+  /** Requests that came and are not settled. */
+  get open(): number {
+    return this.#inHand.size
   }
 
   /** Takes in an activation. Throws `Refusal` when it is not for this stage; duplicates are sorted out here. */
   arrived(arrival: Arrival): void {
     const { activation, from } = arrival
-    try {
-      if (activation.plan !== this.place.plan || activation.stage !== this.place.stage) {
-        throw new Refusal(
-          'not-allowed',
-          `a frame for stage ${activation.stage} of plan ${activation.plan} came to stage ${this.place.stage} of plan ${this.place.plan}`,
-        )
-      }
-      const admission = this.#requests.admit(activation, activation.low)
-      if (admission !== 'new') {
-        this.counters.duplicates++
-        if (admission === 'in-hand') this.#sender.set(nameOf(activation), from)
-        else this.#events.settle(from, activation)
-        arrival.took()
-        return
-      }
-    } catch (error) {
-      arrival.took()
-      throw error
+    this.#check(activation, from)
+    const admission = this.#requests.admit(activation, activation.low)
+    const name = requestName(activation)
+    const inHand = this.#inHand.get(name)
+    if (admission === 'new' && inHand === undefined) {
+      this.#inHand.set(name, { sender: from, retainedBytes: undefined })
+      this.#queue.push({ arrival, queuedMs: this.#clock.monotonicMs() })
+      this.#work()
+      return
     }
-    this.#sender.set(nameOf(activation), from)
-    this.#queue.push({ arrival, queuedMs: this.#clock.monotonicMs() })
-    this.#work()
+    this.counters.duplicates++
+    if (inHand === undefined) this.#events.settle(from, activation)
+    else inHand.sender = from
+    arrival.took()
   }
 
-  /** The next hop has settled these requests. */
+  /** The next hop has settled these requests, or there is none any more. */
   settled(keys: readonly RequestKey[]): void {
     for (const key of keys) {
-      this.#retained--
+      const name = requestName(key)
+      const inHand = this.#inHand.get(name)
+      if (inHand?.retainedBytes === undefined) continue
+      this.#inHand.delete(name)
       this.#requests.settle(key)
-      const name = nameOf(key)
-      const sender = this.#sender.get(name)
-      this.#sender.delete(name)
-      if (sender !== undefined) this.#events.settle(sender, key)
+      this.#retained--
+      this.#retainedBytes -= inHand.retainedBytes
+      this.#events.settle(inHand.sender, key)
     }
     this.#work()
   }
 
+  /** Takes nothing more; resolves when the engine has ended. */
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#queue.length = 0
+    this.#cancelAsking?.()
+    this.#unclaimed = []
+    for (const { arrival } of this.#queue.splice(0)) arrival.took()
     await this.#engine.close()
   }
 
+  #check({ plan, stage, client, hops }: Activation, from: DeviceId): void {
+    const { place } = this
+    if (plan !== place.plan || stage !== place.stage) {
+      throw new Refusal(
+        'not-allowed',
+        `a frame for stage ${stage} of plan ${plan} came to stage ${place.stage} of plan ${place.plan}`,
+      )
+    }
+    if (hops.length !== stage) throw new Refusal('bad-message', `a frame for stage ${stage} with ${hops.length} hops`)
+    // A client speaks for itself only: else it could end the requests of another.
+    const sender = place.stage === 0 ? client : place.upstream
+    if (sender !== undefined && from !== sender) {
+      throw new Refusal('not-allowed', `a frame that should come from ${sender} came from ${from}`)
+    }
+  }
+
   #work(): void {
-    while (!this.#isClosed && this.#running < runsAhead && this.#retained + this.#running < maxRetained) {
+    while (!this.#isClosed && this.#running < runsAhead && this.#mayRetainMore) {
       const next = this.#queue.shift()
       if (next === undefined) return
       this.#running++
@@ -127,6 +170,10 @@ export class Stage {
         this.#work()
       })
     }
+  }
+
+  get #mayRetainMore(): boolean {
+    return this.#retained + this.#running < maxRetained && this.#retainedBytes < maxRetainedBytes
   }
 
   async #run({ activation, openUs, took }: Arrival, queuedMs: number): Promise<void> {
@@ -143,29 +190,68 @@ export class Stage {
         computeUs = ran.computeUs
         tensors = this.place.sends.map((port) => named(port, ran.outputs[port.name] ?? given.passed.get(port.name)))
       } catch (error) {
-        if (!(error instanceof Refusal)) throw error
-        failure = { code: error.code, message: `stage ${this.place.stage}: ${reasonOf(error)}` }
-        this.counters.failures++
+        failure = this.#failureOf(error)
       }
     }
     took()
     if (this.#isClosed) return
     this.counters.frames++
     this.counters.computeUs += computeUs
-    this.#retained++
     const hop = { stage: this.place.stage, queuedUs, computeUs, sealUs: openUs }
     const { plan, client, run, request, low } = activation
-    this.#events.send({
-      plan,
-      client,
-      run,
-      request,
-      low,
-      stage: this.place.stage + 1,
-      hops: [...activation.hops, hop],
-      tensors: failure === undefined ? tensors : [],
-      ...(failure === undefined ? {} : { failure }),
+    const head = { plan, client, run, request, low, stage: this.place.stage + 1, hops: [...activation.hops, hop] }
+    this.#retain(activation, tensors)
+    this.#send({ ...head, ...(failure === undefined ? { tensors } : { tensors: [], failure }) })
+  }
+
+  #retain(key: RequestKey, tensors: readonly WireTensor[]): void {
+    const inHand = this.#inHand.get(requestName(key))!
+    const bytes = tensors.reduce((sum, { data }) => sum + data.length, 0)
+    inHand.retainedBytes = bytes
+    this.#retained++
+    this.#retainedBytes += bytes
+  }
+
+  #send(activation: Activation): void {
+    try {
+      this.#events.send(activation)
+    } catch (error) {
+      if (error instanceof Refusal && error.code === 'unknown-sender') {
+        this.#unclaimed.push({ activation, sinceMs: this.#clock.monotonicMs() })
+        this.#askLater()
+      } else if (activation.failure === undefined) {
+        this.#send({ ...activation, tensors: [], failure: this.#failureOf(error) })
+      } else throw error
+    }
+  }
+
+  #askLater(): void {
+    this.#cancelAsking ??= this.#clock.after(askAgainMs, () => {
+      this.#cancelAsking = undefined
+      const nowMs = this.#clock.monotonicMs()
+      for (const { activation, sinceMs } of this.#unclaimed.splice(0)) this.#askAgain(activation, sinceMs, nowMs)
+      if (this.#unclaimed.length > 0) this.#askLater()
     })
+  }
+
+  #askAgain(activation: Activation, sinceMs: number, nowMs: number): void {
+    try {
+      this.#events.send(activation)
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (nowMs - sinceMs < unclaimedMs) {
+        this.#unclaimed.push({ activation, sinceMs })
+        return
+      }
+      this.counters.unclaimed++
+      this.settled([activation])
+    }
+  }
+
+  #failureOf(error: unknown): { code: string; message: string } {
+    if (!(error instanceof Refusal)) throw error
+    this.counters.failures++
+    return { code: error.code, message: `stage ${this.place.stage}: ${reasonOf(error)}` }
   }
 
   /** Checks what came against the segment's ports, and parts it into what the engine gets and what only passes through. */
@@ -190,10 +276,6 @@ export class Stage {
     }
     return { feeds, passed }
   }
-}
-
-function nameOf(key: RequestKey): string {
-  return `${runName(key)}/${key.request}`
 }
 
 function nameOfPort(port: Port): string {

@@ -6,15 +6,23 @@
 import { createHash } from 'node:crypto'
 import { equal } from '#shared/bytes.js'
 import { Refusal } from '#shared/errors.js'
-import { askFor } from '#shared/protocol/blocks.js'
+import { askFor, maxSegmentBytes } from '#shared/protocol/blocks.js'
 import type { BlobGet, SegmentFile } from '#shared/protocol/messages.js'
 
 /** Blocks asked for at once: what may be under way without a word from us. */
 export const blocksPerAsk = 32
-/** A segment file may have at most so many bytes: it is held in memory while it loads. */
-export const maxSegmentBytes = 1 << 30
 
 export type Verdict = 'good' | 'bad' | 'repeated'
+
+/** Blocks of a file. Throws `Refusal('bad-segment')` for a manifest that contradicts itself or is over the limit. */
+export function blockCount({ name, fileBytes, blockBytes, blockHashes }: SegmentFile): number {
+  const blocks = Math.ceil(fileBytes / blockBytes)
+  if (fileBytes > 0 && fileBytes <= maxSegmentBytes && blockHashes.length === blocks * 32) return blocks
+  throw new Refusal(
+    'bad-segment',
+    `the manifest of segment '${name}' names ${fileBytes} bytes and ${blockHashes.length / 32} block hashes, which cannot be: deploy it again`,
+  )
+}
 
 export class Download {
   readonly file: SegmentFile
@@ -26,16 +34,10 @@ export class Download {
 
   /**
    * Starts from what an earlier, broken transfer has left in `bytes` (same length as the file): each block is checked
-   * against its hash. Throws `Refusal('bad-segment')` for a manifest that contradicts itself.
+   * against its hash. Throws what `blockCount` throws.
    */
   constructor(file: SegmentFile, bytes: Uint8Array<ArrayBuffer>) {
-    const of = Math.ceil(file.fileBytes / file.blockBytes)
-    if (file.fileBytes === 0 || file.fileBytes > maxSegmentBytes || file.blockHashes.length !== of * 32) {
-      throw new Refusal(
-        'bad-segment',
-        `the manifest of segment '${file.name}' names ${file.fileBytes} bytes and ${file.blockHashes.length / 32} block hashes, which cannot be: deploy it again`,
-      )
-    }
+    const of = blockCount(file)
     if (bytes.length !== file.fileBytes) throw new RangeError('a download starts from as many bytes as the file has')
     this.file = file
     this.bytes = bytes
@@ -54,7 +56,7 @@ export class Download {
 
   /** A block came. Only one whose hash is the manifest's is taken. */
   accept(block: number, content: Uint8Array): Verdict {
-    if (block >= this.of || !this.#isGood(block, content)) return 'bad'
+    if (!Number.isInteger(block) || block < 0 || block >= this.of || !this.#isGood(block, content)) return 'bad'
     if (this.#have[block] === true) return 'repeated'
     this.#slot(block).set(content)
     this.#mark(block)

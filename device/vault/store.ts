@@ -15,6 +15,7 @@ export interface Rest {
 }
 
 export interface SegmentStore {
+  /** Throws `Refusal('bad-segment')` where files cannot be kept. */
   open(fileHash: Uint8Array, fileBytes: number): Promise<Rest>
   /** Removes every file but these. */
   keep(fileHashes: readonly Uint8Array[]): Promise<void>
@@ -25,7 +26,8 @@ export function memoryStore(): SegmentStore {
   return {
     open(fileHash, fileBytes) {
       const name = toHex(fileHash)
-      const bytes = files.get(name) ?? new Uint8Array(fileBytes)
+      const known = files.get(name)
+      const bytes = known?.length === fileBytes ? known : new Uint8Array(fileBytes)
       files.set(name, bytes)
       return Promise.resolve({ bytes, write: () => Promise.resolve(), complete: () => Promise.resolve() })
     },
@@ -37,45 +39,76 @@ export function memoryStore(): SegmentStore {
   }
 }
 
-/** Files `<hash>.ednw`, with the ending `.part` until they are whole. */
+const ending = '.ednw'
+const partEnding = '.ednw.part'
+
+/**
+ * Files `<hash>.ednw`, with the ending `.part` until they are whole. What a whole file holds is not believed either: a
+ * block that went bad is written again.
+ */
 export function folderStore(folder: string): SegmentStore {
   return {
     async open(fileHash, fileBytes) {
-      const path = join(folder, `${toHex(fileHash)}.ednw`)
-      return onDisk<Rest>(path, async () => {
+      const whole = join(folder, `${toHex(fileHash)}${ending}`)
+      const part = join(folder, `${toHex(fileHash)}${partEnding}`)
+      return onDisk<Rest>(whole, async () => {
         await mkdir(folder, { recursive: true, mode: 0o700 })
-        const isWhole = await stat(path).then(
-          () => true,
-          () => false,
-        )
-        const file = await open(isWhole ? path : `${path}.part`, isWhole ? 'r' : 'a+', 0o600)
-        const bytes = new Uint8Array(fileBytes)
-        try {
-          await file.read(bytes, 0, fileBytes, 0)
-        } finally {
-          await file.close()
-        }
-        if (isWhole) return { bytes, write: () => Promise.resolve(), complete: () => Promise.resolve() }
+        const isWhole = await exists(whole)
+        const path = isWhole ? whole : part
         return {
-          bytes,
-          write: (offset, content) =>
-            onDisk(path, async () => {
-              const part = await open(`${path}.part`, 'r+')
-              try {
-                await part.write(content, 0, content.length, offset)
-              } finally {
-                await part.close()
-              }
-            }),
-          complete: () => onDisk(path, () => rename(`${path}.part`, path)),
+          bytes: await read(path, fileBytes),
+          write: (offset, content) => onDisk(path, () => write(path, offset, content)),
+          complete: () => (isWhole ? Promise.resolve() : onDisk(whole, () => rename(part, whole))),
         }
       })
     },
     async keep(fileHashes) {
       const kept = new Set(fileHashes.map(toHex))
-      const names = await readdir(folder).catch(() => [])
-      for (const name of names) if (!kept.has(name.split('.')[0]!)) await rm(join(folder, name), { force: true })
+      await onDisk(folder, async () => {
+        if (!(await exists(folder))) return
+        for (const name of await readdir(folder)) {
+          const isOurs = name.endsWith(ending) || name.endsWith(partEnding)
+          if (isOurs && !kept.has(name.split('.')[0]!)) await rm(join(folder, name), { force: true })
+        }
+      })
     },
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await stat(path)
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** The first `length` bytes of a file, made if missing; zeros for what it has not. */
+async function read(path: string, length: number): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = new Uint8Array(length)
+  const file = await open(path, 'a+', 0o600)
+  try {
+    for (let at = 0; at < length;) {
+      const { bytesRead } = await file.read(bytes, at, length - at, at)
+      if (bytesRead === 0) break
+      at += bytesRead
+    }
+    return bytes
+  } finally {
+    await file.close()
+  }
+}
+
+async function write(path: string, offset: number, content: Uint8Array): Promise<void> {
+  const file = await open(path, 'r+')
+  try {
+    for (let at = 0; at < content.length;) {
+      at += (await file.write(content, at, content.length - at, offset + at)).bytesWritten
+    }
+  } finally {
+    await file.close()
   }
 }
 

@@ -32,7 +32,8 @@ const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 function watch(): void {
   process.on('exit', removeAll)
-  for (const signal of signals) process.on(signal, onSignal)
+  // First in line, and gone when the others are asked: some end the process only if nobody else listens.
+  for (const signal of signals) process.prependListener(signal, onSignal)
 }
 
 function unwatch(): void {
@@ -42,12 +43,12 @@ function unwatch(): void {
 
 function removeAll(): void {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+  folders.clear()
 }
 
 function onSignal(signal: NodeJS.Signals): void {
   removeAll()
-  // Nobody else listens: end as the signal would have ended the process.
-  if (process.listenerCount(signal) > 1) return
   unwatch()
-  process.kill(process.pid, signal)
+  // Nobody else listens: end as the signal would have ended the process.
+  if (process.listenerCount(signal) === 0) process.kill(process.pid, signal)
 }

@@ -3,21 +3,26 @@
  * flow control back. Knows no socket: a carrier (direct TCP, broker relay, a pair of streams) takes the sealed frames.
  */
 
+import { lengthOf } from '../bytes.js'
 import type { Cancel, Clock } from '../clock.js'
 import { Refusal } from '../errors.js'
-import { idBytes, deviceIdOf, type DeviceId } from '../ids.js'
+import { deviceIdOf, type DeviceId } from '../ids.js'
 import { controlType, decodeControl, encodeControl, type Control } from '../protocol/control.js'
-import { counterOf } from '../protocol/frame.js'
+import { counterOf, frameOverhead, type Purpose } from '../protocol/frame.js'
 import { decodeActivation, encodeActivation, type Activation } from '../protocol/tensors.js'
 import { Intake } from './intake.js'
 import type { Keyring } from './keyring.js'
 import { Backlog, type Item, type Window } from './backlog.js'
 import type { Opened } from './pair.js'
-import { maxOpenRequests, runName, type RequestKey } from './requests.js'
+import { maxOpenRequests, type RequestKey } from './requests.js'
+import { Settled } from './settled.js'
 
 export type LinkKind = 'direct' | 'relay'
 
-/** Takes sealed frames to the peer. Frames may be lost unless `reliable`; they never come out of order in themselves. */
+/**
+ * Takes sealed frames to the peer, in order. Where `reliable`, each frame comes or the carrier ends (and is detached);
+ * elsewhere frames may be lost one by one, so that the channel sends again what is not settled.
+ */
 export interface Carrier {
   readonly kind: LinkKind
   readonly reliable: boolean
@@ -37,7 +42,10 @@ export interface Arrival {
 }
 
 export interface ChannelEvents {
-  /** A request's tensors came in; duplicates are not sorted out yet. */
+  /**
+   * A request's tensors came in; duplicates are not sorted out yet. May throw `Refusal`: the frame is then dropped, and
+   * the link stays.
+   */
   onActivation(arrival: Arrival): void
   /** The peer is done with these requests: whoever waits upstream can be told. */
   onSettled(requests: readonly RequestKey[]): void
@@ -50,13 +58,19 @@ export interface ChannelTraffic {
   receivedFrames: number
 }
 
-/** Requests acknowledged in one message at most: keeps it below the 8 KiB of a control frame. */
-const maxAcknowledged = 512
+/** Which keys are in use with the peer. */
+export interface SessionName {
+  readonly epoch: number
+  readonly ordinal: number
+}
+
+/** The ratchet's task, where it is no task that ended but a key that is nearly spent. */
+const noTask = new Uint8Array(16)
 /** How often a carrier that may lose frames is looked after. */
 const resendCheckMs = 250
 
 interface Held extends Item {
-  readonly activation: Activation
+  readonly parts: readonly Uint8Array[]
 }
 
 export class Channel {
@@ -64,27 +78,26 @@ export class Channel {
   readonly traffic: ChannelTraffic = { sentFrames: 0, sentBytes: 0, resentFrames: 0, receivedFrames: 0 }
   readonly #keyring: Keyring
   readonly #clock: Clock
-  readonly #window: Window
   readonly #events: ChannelEvents
-  readonly #backlog: Backlog<Held>
-  readonly #intake = new Intake()
-  readonly #settled = new Map<string, { key: RequestKey; requests: number[] }>()
+  readonly #backlog = new Backlog<Held>()
+  readonly #intake: Intake
+  readonly #settled = new Settled()
   #carrier: Carrier | undefined
   #flowIsDue = false
   #flowIsScheduled = false
   #cancelCheck: Cancel | undefined
-  /** Grows with every new session: what was taken from an older one is not told to the peer of the new. 0 = no keys. */
-  #session = 0
+  /** The session that we seal under: only its frames are counted by both ends. */
+  #session: SessionName | undefined
   /** Counter of the next activation's frame. */
   #nextCounter = 0
+  #isClosed = false
 
   constructor(options: { peer: DeviceId; keyring: Keyring; clock: Clock; window: Window; events: ChannelEvents }) {
     this.peer = options.peer
     this.#keyring = options.keyring
     this.#clock = options.clock
-    this.#window = options.window
     this.#events = options.events
-    this.#backlog = new Backlog(options.clock.monotonicMs())
+    this.#intake = new Intake(options.window)
   }
 
   get link(): LinkKind | 'none' {
@@ -96,24 +109,29 @@ export class Channel {
     return this.#backlog.held
   }
 
-  /** The keyring has keys of a new session (the first, or the peer or we restarted): counters begin again, all that is unsettled goes again. */
-  renewed(): void {
-    this.#session++
+  /**
+   * The keyring seals with keys of this session from now on (the first, or the peer or we restarted): counters begin again,
+   * all that is unsettled goes again. Told again of the session in use, nothing happens.
+   */
+  renewed({ epoch, ordinal }: SessionName): void {
+    if (this.#isClosed || this.#isCurrent({ epoch, ordinal })) return
+    this.#session = { epoch, ordinal }
     this.#nextCounter = 0
     this.#intake.restart()
-    this.#backlog.restart(this.#clock.monotonicMs())
+    this.#backlog.restart()
     this.#scheduleFlow()
     this.pump()
   }
 
   /** Frames go this way from now on; whatever an earlier carrier had under way is sent again. */
   attach(carrier: Carrier): void {
+    if (this.#isClosed) return
     this.detach()
     this.#carrier = carrier
-    this.#backlog.restart(this.#clock.monotonicMs())
+    this.#backlog.resendAll()
     this.#scheduleFlow()
-    if (!carrier.reliable) this.#checkLater()
     this.pump()
+    this.#checkLater()
   }
 
   /** No way to the peer for the time being (only if `carrier`, when given, is still the one in use). */
@@ -124,40 +142,43 @@ export class Channel {
     this.#cancelCheck = undefined
   }
 
-  /** Sends `activation` as soon as the peer has room, and keeps it until the peer has settled it. */
+  /**
+   * Sends `activation` as soon as the peer has room, and keeps it until the peer has settled it. Throws the `Refusal` of
+   * `encodeActivation` for one that no frame can carry: nothing is kept of it.
+   */
   offer(activation: Activation): void {
-    this.#backlog.offer({
-      client: activation.client,
-      run: activation.run,
-      request: activation.request,
-      bytes: sizeOf(activation),
-      activation,
-    })
+    if (this.#isClosed) return
+    const { client, run, request } = activation
+    const parts = encodeActivation(activation)
+    this.#backlog.offer({ client, run, request, parts, bytes: lengthOf(parts) + frameOverhead })
     this.pump()
+    this.#checkLater()
   }
 
   /** Tells the peer, soon and in one message with others, that it need not keep this request any longer. */
   settle(key: RequestKey): void {
-    const name = runName(key)
-    const entry = this.#settled.get(name)
-    if (entry === undefined) this.#settled.set(name, { key, requests: [key.request] })
-    else entry.requests.push(key.request)
+    this.#settled.add(key)
     this.#scheduleFlow()
   }
 
-  /** Forgets what was to be sent, for a plan that is over. */
-  clear(): void {
-    this.#backlog.clear()
+  /** Forgets what was to be sent, for a plan that is over; returns the requests. */
+  clear(): RequestKey[] {
+    return this.#backlog.clear()
   }
 
-  close(): void {
+  /**
+   * Nothing comes or goes any more; returns the requests that the peer has not settled. The keyring is not erased: should
+   * the two be peers again, their counters go on.
+   */
+  close(): RequestKey[] {
+    this.#isClosed = true
     this.detach()
-    this.clear()
-    this.#session = 0
-    this.#keyring.erase()
+    this.#settled.clear()
+    this.#session = undefined
+    return this.clear()
   }
 
-  /** The sealed first frame of a direct link. */
+  /** The sealed first frame of a direct link. Throws `Refusal('stale-epoch')` while there are no keys. */
   sealHello(bootId: Uint8Array): Uint8Array[] {
     return this.#keyring.seal(2, [encodeControl([controlType.hello, bootId, this.#nextCounter])])
   }
@@ -172,7 +193,7 @@ export class Channel {
       if (opened.purpose !== 2) return false
       const message = decodeControl(opened.plaintext)
       if (message[0] !== controlType.hello) return false
-      this.#intake.begin(message[2])
+      if (this.#isCurrent(opened)) this.#intake.begin(message[2])
       return true
     } catch (error) {
       if (error instanceof Refusal) return false
@@ -180,67 +201,87 @@ export class Channel {
     }
   }
 
-  /** A frame came from the peer's side. Throws `Refusal` when it does not open or makes no sense: nothing has changed. */
-  receive(frame: Uint8Array): void {
+  /**
+   * A frame came from the peer's side. Throws `Refusal` when it does not open or makes no sense: nothing has changed.
+   * Returns the `Refusal` of a frame that is the peer's but was not wanted: no fault of the link.
+   */
+  receive(frame: Uint8Array): Refusal | undefined {
     const startMs = performance.now()
     const opened = this.#keyring.open(frame)
-    if (opened.purpose === 1) {
-      const activation = decodeActivation(opened.plaintext)
-      this.traffic.receivedFrames++
-      this.#intake.arrived(opened.counter)
-      const session = this.#session
-      this.#events.onActivation({
-        activation,
-        from: this.peer,
-        openUs: Math.round((performance.now() - startMs) * 1000),
-        took: () => {
-          if (session !== this.#session) return
-          this.#intake.took(opened.counter)
-          this.#scheduleFlow()
-        },
-      })
-      return
+    switch (opened.purpose) {
+      case 1:
+        return this.#take(opened, startMs)
+      case 2:
+        return this.#obey(decodeControl(opened.plaintext), opened)
+      case 3:
+        throw new Refusal('not-allowed', `a frame for unlocking from ${this.peer}, with which no segment is shared`)
     }
-    if (opened.purpose === 2) this.#obey(decodeControl(opened.plaintext), opened)
-    else throw new Refusal('not-allowed', `a frame for unlocking from ${this.peer}, with which no segment is shared`)
   }
 
   /** Sends what the peer's window and the carrier have room for. */
   pump(): void {
-    while (this.#carrier?.isReady === true && this.#session > 0) {
+    while (this.#carrier?.isReady === true && this.#session !== undefined) {
       const item = this.#backlog.next()
       if (item === undefined) return
-      this.#send(this.#carrier, item)
+      const sealed = this.#seal(this.#carrier, 1, item.parts)
+      const counter = counterOf(sealed[0]!)
+      this.#nextCounter = counter + 1
+      if (this.#backlog.sent(item, counter, this.#clock.monotonicMs())) this.traffic.resentFrames++
+      this.traffic.sentFrames++
+      this.traffic.sentBytes += item.bytes
+      this.#carrier.sendFrame(sealed)
     }
   }
 
-  #send(carrier: Carrier, item: Held): void {
-    const parts = encodeActivation(item.activation)
-    const sealed = this.#keyring.seal(1, parts)
-    const counter = counterOf(sealed[0]!)
-    this.#nextCounter = counter + 1
-    this.#backlog.sent(item, counter, this.#clock.monotonicMs())
-    this.traffic.sentFrames++
-    for (const part of sealed) this.traffic.sentBytes += part.length
-    carrier.sendFrame(sealed)
+  #take(opened: Opened, startMs: number): Refusal | undefined {
+    const activation = decodeActivation(opened.plaintext)
+    const queued = { counter: opened.counter, bytes: opened.plaintext.length + frameOverhead }
+    this.#intake.arrived(queued, !this.#isCurrent(opened))
+    this.traffic.receivedFrames++
+    const took = (): void => {
+      if (this.#intake.took(queued)) this.#scheduleFlow()
+    }
+    const openUs = Math.round((performance.now() - startMs) * 1000)
+    try {
+      this.#events.onActivation({ activation, from: this.peer, openUs, took })
+    } catch (error) {
+      took()
+      if (error instanceof Refusal) return error
+      throw error
+    }
+    return undefined
   }
 
-  #obey(message: Control, { epoch, ordinal }: Opened): void {
+  /** Seals for `carrier`, and moves on to fresh keys in time: at its limit a key seals nothing more. */
+  #seal(carrier: Carrier, purpose: Purpose, parts: readonly Uint8Array[]): Uint8Array[] {
+    if (this.#keyring.needsRatchet) {
+      const { ratchet } = this.#keyring.ratchet()
+      carrier.sendControl(this.#keyring.seal(2, [encodeControl([controlType.ratchet, noTask, ratchet])]))
+    }
+    return this.#keyring.seal(purpose, parts)
+  }
+
+  #obey(message: Control, opened: Opened): undefined {
     if (message[0] === controlType.flow) {
       const [, takenBelow, frames, bytes, settled] = message
-      this.#backlog.heard(takenBelow, { frames, bytes }, this.#clock.monotonicMs())
+      if (this.#isCurrent(opened)) this.#backlog.heard(takenBelow, { frames, bytes })
+      const nowMs = this.#clock.monotonicMs()
       const keys: RequestKey[] = []
       for (const [client, run, requests] of settled) {
-        const id = deviceIdOf(client)
-        for (const item of this.#backlog.acknowledged(id, run, requests)) keys.push(item)
+        for (const item of this.#backlog.acknowledged(deviceIdOf(client), run, requests, nowMs)) keys.push(item)
       }
       if (keys.length > 0) this.#events.onSettled(keys)
       this.pump()
     } else if (message[0] === controlType.ratchet) {
+      const { epoch, ordinal } = opened
       this.#keyring.follow({ epoch, ordinal, ratchet: message[2] })
     } else if (message[0] !== controlType.hello) {
       throw new Refusal('not-allowed', `control message ${message[0]} from ${this.peer}, which only the hub may send`)
     }
+  }
+
+  #isCurrent({ epoch, ordinal }: SessionName): boolean {
+    return this.#session?.epoch === epoch && this.#session.ordinal === ordinal
   }
 
   /** One FLOW for all that happens in this turn of the event loop. */
@@ -255,51 +296,27 @@ export class Channel {
   }
 
   #sendFlow(): void {
-    while (this.#flowIsDue || this.#settled.size > 0) {
+    while (this.#flowIsDue || !this.#settled.isEmpty) {
       // What a lost carrier does not take is not lost: the peer sends again, and hears again that it is settled.
-      if (this.#carrier === undefined || this.#session === 0) return
+      if (this.#carrier === undefined || this.#session === undefined) return
       this.#flowIsDue = false
-      const settled: [Uint8Array, Uint8Array, number[]][] = []
-      let room = maxAcknowledged
-      for (const [name, { key, requests }] of this.#settled) {
-        if (room === 0) break
-        const told = requests.splice(0, room)
-        room -= told.length
-        settled.push([idBytes(key.client), key.run, told])
-        if (requests.length === 0) this.#settled.delete(name)
-      }
-      const flow = encodeControl([
-        controlType.flow,
-        this.#intake.takenBelow,
-        this.#window.frames,
-        this.#window.bytes,
-        settled,
-      ])
-      this.#carrier.sendControl(this.#keyring.seal(2, [flow]))
+      const { frames, bytes } = this.#intake.room
+      const flow = encodeControl([controlType.flow, this.#intake.takenBelow, frames, bytes, this.#settled.take()])
+      this.#carrier.sendControl(this.#seal(this.#carrier, 2, [flow]))
     }
   }
 
+  /** Looks after items that a carrier may have lost, as long as there are any. */
   #checkLater(): void {
+    const carrier = this.#carrier
+    if (carrier === undefined || carrier.reliable || this.#cancelCheck !== undefined || this.held === 0) return
     this.#cancelCheck = this.#clock.after(resendCheckMs, () => {
-      const carrier = this.#carrier
-      if (carrier === undefined) return
-      const item = carrier.isReady && this.#session > 0 ? this.#backlog.overdue(this.#clock.monotonicMs()) : undefined
-      if (item !== undefined) {
-        this.traffic.resentFrames++
-        this.#send(carrier, item)
-      }
+      this.#cancelCheck = undefined
+      this.#backlog.requeueOverdue(this.#clock.monotonicMs())
+      this.pump()
       this.#checkLater()
     })
   }
-}
-
-/** Bytes of a frame for the window: its tensors, and what the rest of a frame has at most in common use. */
-function sizeOf(activation: Activation): number {
-  let bytes = 512
-  for (const { data } of activation.tensors) {
-    bytes += data instanceof Uint8Array ? data.length : data.reduce((sum, text) => sum + text.length * 3, 0)
-  }
-  return bytes
 }
 
 /** The window that a receiver gives unless it is configured: a full client window, and 64 MiB of activations. */

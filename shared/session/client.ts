@@ -4,7 +4,7 @@
  */
 
 import type { Clock } from '../clock.js'
-import { Refusal } from '../errors.js'
+import { isRefusalCode, Refusal } from '../errors.js'
 import type { DeviceId } from '../ids.js'
 import type { Hop, WireTensor } from '../protocol/tensors.js'
 import type { Arrival, Channel } from './channel.js'
@@ -20,6 +20,8 @@ export interface Result {
 
 interface Open {
   readonly startMs: number
+  /** Kept until the result is there: another plan begins from them again. */
+  readonly tensors: readonly WireTensor[]
   readonly resolve: (result: Result) => void
   readonly reject: (reason: Refusal) => void
 }
@@ -53,42 +55,41 @@ export class Client {
     return this.#open.size
   }
 
+  /** Requests go this way from now on; those that are open begin anew when the plan is another. */
   use(pipeline: Pipeline): void {
+    const before = this.#pipeline
     this.#pipeline = pipeline
+    if (before?.plan === pipeline.plan && before.first === pipeline.first) return
+    before?.first.clear() // stages of another plan refuse what they are sent
+    for (const [request, open] of this.#open) this.#offer(pipeline, request, open)
   }
 
   /**
-   * Sends one request. Resolves with the outputs; rejects with the `Refusal` that a stage gave, and throws
-   * `Refusal('over-limit')` at once while `maxOpenRequests` are open.
+   * Sends one request. Resolves with the outputs; rejects with the `Refusal` that a stage gave, with that of
+   * `Channel.offer`, and with `Refusal('over-limit')` at once while `maxOpenRequests` are open.
    */
   infer(tensors: readonly WireTensor[]): Promise<Result> {
     const pipeline = this.#pipeline
     if (pipeline === undefined) {
       return Promise.reject(new Refusal('device-lost', 'no pipeline is ready: deploy a model and wait until it is'))
     }
-    const low = this.#low()
-    if (this.#next - low >= maxOpenRequests) {
+    if (this.#next - this.#low() >= maxOpenRequests) {
       return Promise.reject(
         new Refusal('over-limit', `${maxOpenRequests} requests are open: wait for results before sending more`),
       )
     }
     const request = this.#next++
     return new Promise((resolve, reject) => {
-      this.#open.set(request, { startMs: this.#clock.monotonicMs(), resolve, reject })
-      pipeline.first.offer({
-        plan: pipeline.plan,
-        client: this.#id,
-        run: this.#run,
-        request,
-        low,
-        stage: 0,
-        hops: [],
-        tensors,
-      })
+      const open = { startMs: this.#clock.monotonicMs(), tensors, resolve, reject }
+      this.#open.set(request, open)
+      this.#offer(pipeline, request, open)
     })
   }
 
-  /** Something came from the last stage: settles its request, or drops what was settled before. */
+  /**
+   * Something came from the last stage: settles its request, or drops what was settled before. Throws
+   * `Refusal('not-allowed')` for what comes from elsewhere or is for another client.
+   */
   arrived({ activation, took, from }: Arrival): void {
     took()
     const pipeline = this.#pipeline
@@ -103,7 +104,8 @@ export class Client {
     }
     this.#open.delete(activation.request)
     if (activation.failure !== undefined) {
-      open.reject(new Refusal('bad-tensor', `request ${activation.request}: ${activation.failure.message}`))
+      const { code, message } = activation.failure
+      open.reject(new Refusal(isRefusalCode(code) ? code : 'bad-segment', `request ${activation.request}: ${message}`))
       return
     }
     open.resolve({
@@ -121,6 +123,18 @@ export class Client {
     this.#pipeline = undefined
   }
 
+  #offer({ plan, first }: Pipeline, request: number, { tensors, reject }: Open): void {
+    try {
+      const low = this.#low()
+      first.offer({ plan, client: this.#id, run: this.#run, request, low, stage: 0, hops: [], tensors })
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.#open.delete(request)
+      reject(error)
+    }
+  }
+
+  /** Every request below has its result. */
   #low(): number {
     for (const request of this.#open.keys()) return request // insertion order is the order of numbers
     return this.#next

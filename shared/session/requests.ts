@@ -33,6 +33,10 @@ export function runName(key: { readonly client: DeviceId; readonly run: Uint8Arr
   return `${key.client}/${toHex(key.run)}`
 }
 
+export function requestName(key: RequestKey): string {
+  return `${runName(key)}/${key.request}`
+}
+
 export class Requests {
   readonly #runs = new Map<string, Run>()
 

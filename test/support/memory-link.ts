@@ -13,11 +13,13 @@ export function memoryLink({ onBytes }: MemoryLinkOptions = {}): [Duplex, Duplex
   const ends: [Duplex, Duplex] = [here, there]
   for (const [end, other] of [ends, [there, here] as const]) {
     end.once('close', () => other.destroy())
-    if (onBytes === undefined) continue
     const write = end._write.bind(end)
+    // A socket never delivers while the sender is still writing: neither does this.
     end._write = (chunk: Uint8Array, encoding, done) => {
-      onBytes(chunk)
-      write(chunk, encoding, done)
+      process.nextTick(() => {
+        onBytes?.(chunk)
+        write(chunk, encoding, done)
+      })
     }
   }
   return ends
