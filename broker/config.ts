@@ -1,4 +1,4 @@
-/** The settings of `tessera-hub`. */
+/** The settings of `tessera-hub`; the sentences go into the JSON schema that editors show. */
 
 import { z } from 'zod'
 import { fleetIdPattern, type FleetId } from '#shared/ids.js'
@@ -6,33 +6,52 @@ import { fleetIdPattern, type FleetId } from '#shared/ids.js'
 const port = z.int().min(0).max(65535)
 
 export const hubConfig = z.strictObject({
-  /** Folder for the hub's identity. Made if missing; only the hub's user may read it. */
-  state: z.string().default('tessera-hub'),
-  /** The fleet's id; made of the hub's key when not given. */
+  state: z
+    .string()
+    .min(1)
+    .default('tessera-hub')
+    .describe(
+      "Folder for the hub's identity, made if missing. Only the hub's user may read it. Paths are relative to this file.",
+    ),
   fleet: z
-    .custom<FleetId>((value) => typeof value === 'string' && fleetIdPattern.test(value), 'must be f and 16 hex digits')
-    .optional(),
+    .string()
+    .regex(fleetIdPattern, 'f and 16 hex digits')
+    .transform((text) => text as FleetId)
+    .optional()
+    .describe("The fleet's id, f and 16 hex digits. Made of the hub's key when not given."),
   listen: z
     .strictObject({
-      /** Loopback only, until devices enrol and the link is TLS. */
-      host: z.enum(['127.0.0.1', '::1', 'localhost']).default('127.0.0.1'),
-      /** Control broker. */
-      port: port.default(1883),
-      /** Relay broker, for frames of devices that cannot reach each other. */
-      relayPort: port.default(1884),
+      host: z
+        .enum(['127.0.0.1', '::1', 'localhost'])
+        .default('127.0.0.1')
+        .describe('Address to listen on. Loopback only, until devices enrol and the link is TLS.'),
+      port: port
+        .default(1883)
+        .describe('Port of the control broker, where devices and clients find the hub. 0 = any free one.'),
+      relayPort: port
+        .default(1884)
+        .describe('Port of the relay broker, for frames of devices that cannot reach each other. 0 = any free one.'),
     })
-    .prefault({}),
-  /** The model to run, deployed as soon as enough devices are online. */
+    .prefault({})
+    .describe('Where the hub listens.'),
   deploy: z
     .strictObject({
-      name: z.string().min(1).max(48),
-      /** Path of the ONNX file, relative to the configuration file. */
-      model: z.string().min(1),
-      /** Folder with `test_data_set_0`: gives the shapes of a model with dynamic ones. */
-      data: z.string().min(1).optional(),
-      stages: z.int().min(1).max(64),
-      optimisation: z.enum(['disabled', 'basic', 'extended', 'all']).default('all'),
+      name: z.string().min(1).max(48).describe("The model's name, for people."),
+      model: z.string().min(1).describe('Path of the ONNX file.'),
+      data: z
+        .string()
+        .min(1)
+        .optional()
+        .describe('Folder with test_data_set_0/input_0.pb and so on. Gives the shapes of a model with dynamic ones.'),
+      stages: z.int().min(1).max(64).describe('Into how many segments the model is cut, one for each device.'),
+      optimisation: z
+        .enum(['disabled', 'basic', 'extended', 'all'])
+        .default('all')
+        .describe(
+          "How far ONNX Runtime optimises the model before it is cut. 'all' for devices of one CPU class, else 'extended'.",
+        ),
     })
-    .optional(),
+    .optional()
+    .describe('The model to run, deployed as soon as enough devices are online. None when not given.'),
 })
 export type HubConfig = z.infer<typeof hubConfig>

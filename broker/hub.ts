@@ -56,6 +56,8 @@ export interface DeployRequest {
   readonly folder?: string
   readonly level?: Level
   readonly stages: number
+  /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
+  readonly at?: readonly number[]
   /** Requests on their way at once, in the whole pipeline. */
   readonly windowFrames?: number
 }
@@ -175,7 +177,7 @@ export class Hub {
    * of the plan in force. Throws `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages, windowFrames = 2 * stages + 2 } = request
+    const { name, model, sample, folder, level = 'all', stages, at, windowFrames = 2 * stages + 2 } = request
     const { random, aeads } = this.#options
     const devices = this.#registry.available().slice(0, stages)
     if (devices.length < stages) {
@@ -193,7 +195,7 @@ export class Hub {
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
-      partition,
+      at === undefined ? partition : () => [...at],
     )
     const plan = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)

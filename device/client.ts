@@ -113,7 +113,7 @@ export class Client {
     const tensors = work.inputs.map((port) => {
       const tensor = inputs[port.name]
       if (tensor === undefined) throw new Refusal('bad-tensor', `input '${port.name}' is missing`)
-      checkTensor(port as Parameters<typeof checkTensor>[0], tensor)
+      checkTensor(port, tensor)
       return { name: port.name, dtype: tensor.dtype, shape: tensor.shape, data: tensor.data }
     })
     const result = await this.#session.infer(tensors)

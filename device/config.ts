@@ -1,38 +1,52 @@
-/** The settings of `tessera-device`. */
+/** The settings of `tessera-device`; the sentences go into the JSON schema that editors show. */
 
 import { z } from 'zod'
 import { fleetIdPattern, type FleetId } from '#shared/ids.js'
 
+/** How a member finds its hub. */
+export const hubUri = z
+  .string('mqtt://HOST:PORT')
+  .regex(/^mqtt:\/\/([^/:[\]\s]+|\[[0-9a-fA-F:.]+\])(:\d{1,5})?$/, 'mqtt://HOST:PORT')
+
+const fleetWords = 'f and 16 hex digits, as the hub prints it'
+export const fleetId = z
+  .string(fleetWords)
+  .regex(fleetIdPattern, fleetWords)
+  .transform((text) => text as FleetId)
+
+export const hubKey = z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits, as the hub prints them')
+
+export const linkMode = z.enum(['auto', 'direct', 'relay'])
+
 export const deviceConfig = z.strictObject({
-  /** Folder for the device's identity and its sealed segment. Made if missing; only the device's user may read it. */
-  state: z.string().default('tessera-device'),
-  /** Shown to people; the host's name when not given. */
-  name: z.string().min(1).max(64).optional(),
-  /** The hub's control broker. */
-  hub: z
+  state: z
     .string()
-    .regex(/^mqtt:\/\/[^/]+$/, 'must be mqtt://HOST:PORT')
-    .default('mqtt://127.0.0.1:1883'),
-  /** The hub's Ed25519 key in hex, as the hub prints it; the first one heard is believed when not given. */
-  hubKey: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/, 'must be 64 hex digits')
-    .optional(),
-  fleet: z.custom<FleetId>(
-    (value) => typeof value === 'string' && fleetIdPattern.test(value),
-    'must be f and 16 hex digits',
-  ),
-  /** How frames travel: `direct` over TCP, `relay` through the hub, `auto` direct where it works. */
-  link: z.enum(['auto', 'direct', 'relay']).default('auto'),
+    .min(1)
+    .default('tessera-device')
+    .describe("Folder for the device's identity and its sealed segment, made if missing. Each device has its own."),
+  name: z.string().min(1).max(64).optional().describe("The device's name, shown to people. The host's when not given."),
+  hub: hubUri.default('mqtt://127.0.0.1:1883').describe('Where the hub is.'),
+  hubKey: hubKey
+    .optional()
+    .describe(
+      "The hub's key, 64 hex digits, as the hub prints it at its start. When not given, the first hub heard is believed.",
+    ),
+  fleet: fleetId.describe('The fleet to join, f and 16 hex digits, as the hub prints it at its start.'),
+  link: linkMode
+    .default('auto')
+    .describe("How frames travel: 'direct' over TCP, 'relay' through the hub, 'auto' direct where that works."),
   listen: z
     .strictObject({
-      /** Address to take frames at. */
-      host: z.string().default('127.0.0.1'),
-      /** 0 = any free port. */
-      port: z.int().min(0).max(65535).default(0),
+      host: z.string().min(1).default('127.0.0.1').describe('Address to take frames at. 0.0.0.0 = every interface.'),
+      port: z.int().min(0).max(65535).default(0).describe('Port to take frames at. 0 = any free one.'),
     })
-    .prefault({}),
-  /** Where inference runs: `worker` keeps the links responsive, `inline` is faster for very short stages. */
-  engine: z.enum(['auto', 'worker', 'inline']).default('auto'),
+    .prefault({})
+    .describe('Where other devices and clients reach this one with frames.'),
+  engine: z
+    .enum(['auto', 'worker', 'inline'])
+    .default('auto')
+    .describe(
+      "Where inference runs: 'worker' keeps the links responsive, 'inline' is faster for stages of a few ms, 'auto' measures.",
+    ),
 })
 export type DeviceConfig = z.infer<typeof deviceConfig>

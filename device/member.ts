@@ -51,8 +51,8 @@ export interface MemberOptions {
 
 export interface MemberEvents extends ChannelEvents {
   onAssignment(assignment: Assignment): void
-  onSegmentKey(key: SegmentKey): void
-  onLink(peer: DeviceId, link: LinkKind | 'none'): void
+  readonly onSegmentKey: (key: SegmentKey) => void
+  readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
   onBlock(file: string, block: number, content: Uint8Array): void
   onCommand(name: 'drain' | 'exit'): void
   /** Whether something else than pair keys is missing, so that the hub should be asked again. */

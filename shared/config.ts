@@ -10,7 +10,7 @@ import { readFile } from 'node:fs/promises'
 import { type Alias, type Document, isAlias, isMap, isSeq, LineCounter, type Node, parseDocument, visit } from 'yaml'
 import { z } from 'zod'
 import { Refusal, reasonOf } from './errors.js'
-import { complaints, type Path } from './expectation.js'
+import { complaints, type Complaint, type Path } from './expectation.js'
 
 /** Settings are written by people; what is longer is some other file. */
 export const configLimitBytes = 1 << 20
@@ -51,11 +51,25 @@ export function parseConfig<S extends z.ZodType>(
   const value = withGiven(valueOf(document, fileName), given)
   const result = shape.safeParse(value)
   if (result.success) return result.data
-  const found = complaints(result.error.issues, shape, value).map(({ path, says, about }) => ({
-    at: placeOf(document, path, about === 'key'),
-    says,
-  }))
-  return refuse(found, fileName, lines)
+  const found = complaints(result.error.issues, shape, value)
+  const wrongOptions = found.filter(({ path }) => Object.hasOwn(given, path[0] ?? ''))
+  if (wrongOptions.length > 0) refuseGiven(wrongOptions, optionOf)
+  const problemsInFile = found.map(({ path, says, about }) => ({ at: placeOf(document, path, about === 'key'), says }))
+  return refuse(problemsInFile, fileName, lines)
+}
+
+/**
+ * Settings that stand in no file, but on a command line or in a program. `spell` gives a setting's name as its writer
+ * knows it. Throws `Refusal('bad-config')`.
+ */
+export function checkSettings<S extends z.ZodType>(given: Given, shape: S, spell = (key: string) => key): z.output<S> {
+  const result = shape.safeParse(given)
+  return result.success ? result.data : refuseGiven(complaints(result.error.issues, shape, given), spell)
+}
+
+/** The option of the command line for a setting: `--hub-key` for `hubKey`. */
+export function optionOf(key: string): string {
+  return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
 }
 
 /** What is no map of settings stays as it is: the shape says so. */
@@ -72,6 +86,14 @@ interface Problem {
   /** Offset in the text. */
   readonly at: number
   readonly says: string
+}
+
+function refuseGiven(found: readonly Complaint[], spell: (key: string) => string): never {
+  const spelled = found.map(({ path, says }) => {
+    const key = String(path[0] ?? '')
+    return says.startsWith(key) ? `${spell(key)}${says.slice(key.length)}` : says
+  })
+  throw new Refusal('bad-config', spelled.join('\n'))
 }
 
 function refuse(problems: readonly Problem[], fileName: string, lines: LineCounter): never {

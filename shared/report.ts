@@ -10,7 +10,8 @@ import { exitStatus, Refusal, reasonOf } from './errors.js'
 export function fail(error: unknown, program = 'tessera'): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitStatus.usage // commander has said it already
   if (error instanceof Refusal) {
-    process.stderr.write(`${program}: ${error.message} [${error.code}]\n`)
+    // Names out of strangers' files may hold control sequences, which a terminal would obey.
+    process.stderr.write(`${program}: ${error.message.replace(/\p{Cc}+/gu, '�')} [${error.code}]\n`)
     return error.exitStatus
   }
   process.stderr.write(`${program}: unexpected failure, please report it: ${reasonOf(error)}\n`)

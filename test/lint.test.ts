@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { unwatchedNode } from './support/unwatched.js'
 
 const root = resolve(import.meta.dirname, '../..')
 
@@ -75,7 +76,7 @@ async function refusedArrows(arrows: readonly string[]): Promise<string[]> {
       return file
     })
     const oxlint = join(root, 'node_modules/oxlint/bin/oxlint')
-    const { stdout } = await promisify(execFile)(process.execPath, [oxlint, '--format=unix'], { cwd: folder }).catch(
+    const { stdout } = await promisify(execFile)(...unwatchedNode(oxlint, '--format=unix'), { cwd: folder }).catch(
       (failed: { stdout: string }) => failed, // it exits with 1 when it finds something
     )
     const refused = stdout.split('\n').filter((line) => line.includes('no-restricted-imports'))

@@ -88,6 +88,7 @@ function sink(packet: PublishPacket, done: (error: null) => void): void {
 
 interface Connection {
   readonly mayIdle: boolean
+  password?: Uint8Array
 }
 
 /** Starts a broker. Nobody reaches it before `handle` or `listen`. */
@@ -122,6 +123,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     },
     authenticate(client, _user, password, done) {
       const reason = admission.refusalOf(client.id as DeviceId, password, clock.monotonicMs())
+      const connection = connections.get(client)
+      if (connection !== undefined && password !== undefined) connection.password = password
       if (reason === undefined) return done(null, true)
       refuse(reason, client.id)
       done(Object.assign(new Error(reason), { returnCode: 5 }), null)
@@ -139,10 +142,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       sink(packet, done)
     },
     authorizeSubscribe(client, subscription, done) {
-      if (maySubscribe(rightsOf(client.id as DeviceId), subscription.topic)) {
-        if (subscription.qos > 1) subscription.qos = 1
-        return done(null, subscription)
-      }
+      if (maySubscribe(rightsOf(client.id as DeviceId), subscription.topic)) return done(null, subscription)
       refuse('not-allowed', client.id, printable(subscription.topic))
       done(null, null)
     },
@@ -173,6 +173,11 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
     connectTimeout: limits.connectTimeoutMs,
   })
   withoutDeduplication(aedes)
+  aedes.on('clientDisconnect', (client) => admission.left(client.id as DeviceId, clock.monotonicMs()))
+  // Whoever took over from an own earlier connection has its id still: the end of that one has just freed it.
+  aedes.on('client', (client) => {
+    admission.refusalOf(client.id as DeviceId, connections.get(client)?.password, clock.monotonicMs())
+  })
   const clientOf = (device: DeviceId): (Client & { readonly subscriptions: object }) | undefined =>
     (aedes as unknown as { clients: Record<string, Client & { readonly subscriptions: object }> }).clients[device]
 
@@ -193,7 +198,8 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       peers.set(device, new Set([...grant.peers, hub]))
       const client = clientOf(device)
       const lost = Object.keys(client?.subscriptions ?? {}).filter((filter) => !maySubscribe(rightsOf(device), filter))
-      if (lost.length > 0) client?.unsubscribe(lost as never)
+      // Aedes takes plain filters here, whatever its types say, and dies without a callback.
+      if (lost.length > 0) client?.unsubscribe(lost as never, () => {})
     },
     forget(device) {
       peers.delete(device)
@@ -219,7 +225,7 @@ export async function createBroker(options: BrokerOptions): Promise<Broker> {
       if (address !== undefined) addresses.set(address, fromThere + 1)
       stream.once('close', () => {
         streams.delete(stream)
-        const device = client.id as DeviceId | null
+        const device = client.id as DeviceId | null // one that left before Aedes had registered it
         if (device !== null && clientOf(device) === undefined) admission.left(device, clock.monotonicMs())
         if (address === undefined) return
         const left = addresses.get(address)! - 1

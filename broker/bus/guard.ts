@@ -11,7 +11,7 @@ interface Inside {
     parse(chunk: Buffer): number
     /** The packet being read; its length is known once its first bytes are. */
     packet: { length: number }
-    on(event: 'packet', listener: () => void): void
+    prependListener(event: 'packet', listener: (packet: { subscriptions?: { qos: number }[] }) => void): void
   }
   duplicates: Record<string, number>
 }
@@ -56,7 +56,11 @@ export function guard(client: Client, limits: Limits, clock: Clock, onTooLong: (
 
   const parse = parser.parse.bind(parser)
   let packetsNow = 0
-  parser.on('packet', () => packetsNow++)
+  parser.prependListener('packet', ({ subscriptions = [] }) => {
+    packetsNow++
+    // QoS 2 is not granted. Later is too late: Aedes answers with what was asked for here.
+    for (const subscription of subscriptions) subscription.qos = Math.min(subscription.qos, 1)
+  })
   parser.parse = (chunk) => {
     let left = 0
     packetsNow = 0

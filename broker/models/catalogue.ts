@@ -44,8 +44,8 @@ export interface CutModel {
 /** Where to cut, given the costs: the planner's decision comes in as an argument. */
 export type Partition = (costs: CutCosts, stages: number) => number[] | Promise<number[]>
 
-/** Median of so many runs is the cost of a node. */
-const profileRuns = 5
+/** The least of so many runs is the cost of a node. */
+const profileRuns = 10
 
 /** Throws `Refusal`: what `prepare` refuses, and `cannot-cut`. */
 export async function cutModel(request: CutRequest, partition: Partition): Promise<CutModel> {

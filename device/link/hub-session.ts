@@ -38,9 +38,9 @@ export interface RelayAccess {
 
 export interface HubSessionEvents {
   /** A peer's identity key became known. */
-  onPeerKey(peer: DeviceId, key: Uint8Array): void
-  onSegmentKey(key: SegmentKey): void
-  onRelay(access: RelayAccess): void
+  readonly onPeerKey: (peer: DeviceId, key: Uint8Array) => void
+  readonly onSegmentKey: (key: SegmentKey) => void
+  readonly onRelay: (access: RelayAccess) => void
 }
 
 export class HubSession implements KeySource {

@@ -4,7 +4,7 @@ import { legalCuts, type Cut } from '#shared/onnx/cuts.js'
 import type { Prepared } from '#shared/onnx/prepare.js'
 import { byteLength, showShape } from '#shared/onnx/tensor.js'
 import { prepareSource, readSource, type SourceOptions } from './model-source.js'
-import { bar, showBytes, table } from './model-table.js'
+import { bar, printable, showBytes, table } from './model-table.js'
 
 export async function showCuts(file: string, options: SourceOptions): Promise<void> {
   const { prepared } = await prepareSource(await readSource(file, options), options)
@@ -40,5 +40,5 @@ function describe({ nodes, level, signature }: Prepared, cuts: readonly Cut[]): 
     ]
   })
   const head = ['at', 'after', 'tensors', 'size', '', 'what crosses']
-  return `${nodes.length} nodes at level ${level} for ${signature}: ${cuts.length} legal cuts\n${table([head, ...rows], [0, 2, 3])}`
+  return `${nodes.length} nodes at level ${level} for ${printable(signature)}: ${cuts.length} legal cuts\n${table([head, ...rows], [0, 2, 3])}`
 }

@@ -6,10 +6,9 @@ import { basename, dirname, join } from 'node:path'
 import { Refusal } from '#shared/errors.js'
 import type { Case } from '#shared/onnx/compare.js'
 import { readGoldenSets } from '#shared/onnx/golden.js'
-import { inspect } from '#shared/onnx/inspect.js'
 import { maxModelBytes, parseModel } from '#shared/onnx/parse.js'
 import { prepare, readCanonical, type Prepared } from '#shared/onnx/prepare.js'
-import { inputPorts, makeSample } from '#shared/onnx/sample.js'
+import { declaredPort, inputPorts, makeSample } from '#shared/onnx/sample.js'
 import { loadEngine, type Engine, type Feeds, type Level } from '#shared/onnx/session.js'
 
 /** The options that all verbs share. */
@@ -24,15 +23,15 @@ export interface Source {
   readonly file: string
   readonly bytes: Uint8Array
   readonly folder: string
-  /** The given data, in order; none where there are none. */
-  readonly cases: readonly Case[]
+  /** Where the data sets are, if there are any. */
+  readonly data: string | undefined
 }
 
 export async function readSource(file: string, options: SourceOptions): Promise<Source> {
   const bytes = await readModelFile(file)
   const folder = dirname(file)
   const data = options.data ?? (existsSync(join(folder, 'test_data_set_0')) ? folder : undefined)
-  return { file, bytes, folder, cases: data === undefined ? [] : await readCases(bytes, data) }
+  return { file, bytes, folder, data }
 }
 
 /** The prepared graph of a source, and the sample that decided its signature. */
@@ -40,22 +39,29 @@ export async function prepareSource(
   source: Source,
   options: SourceOptions,
 ): Promise<{ engine: Engine; prepared: Prepared; sample: Feeds }> {
+  const [first] = await casesOf(source, options)
+  const sample = (first as Case).feeds
   const engine = await loadEngine()
-  const sample = await sampleOf(source, options)
   const prepared = await prepare(source.bytes, { engine, level: options.level, sample, folder: source.folder })
   return { engine, prepared, sample }
 }
 
-/** The cases of a source; one that is made up from the declared shapes where no data were given. */
-export async function casesOf(source: Source, options: SourceOptions): Promise<readonly Case[]> {
-  return source.cases.length > 0 ? source.cases : [{ name: 'made-up input', feeds: await sampleOf(source, options) }]
-}
-
-async function sampleOf({ bytes, folder, cases }: Source, { dims }: SourceOptions): Promise<Feeds> {
-  const given = cases[0]?.feeds
-  if (given !== undefined) return given
+/** The given cases of a source, or one that is made up from the declared shapes: at least one. */
+export async function casesOf({ bytes, folder, data }: Source, { dims }: SourceOptions): Promise<Case[]> {
   const { graph } = await readCanonical(bytes, folder)
-  return makeSample(inputPorts(graph, undefined, dims))
+  const names = graph.input.map((input) => declaredPort(input, 'input').name)
+  if (data === undefined) return [{ name: 'made-up input', feeds: makeSample(inputPorts(graph, undefined, dims)) }]
+  const sets = await readGoldenSets(data)
+  return sets.map((set) => {
+    if (set.inputs.length !== names.length) {
+      throw new Refusal(
+        'no-golden-data',
+        `'${set.folder}' has ${set.inputs.length} inputs, the model ${names.length}: ${names.join(', ')}`,
+      )
+    }
+    const feeds = Object.fromEntries(set.inputs.map((tensor, index) => [names[index] as string, tensor]))
+    return { name: basename(set.folder), feeds, expected: set.outputs }
+  })
 }
 
 async function readModelFile(file: string): Promise<Uint8Array> {
@@ -77,22 +83,4 @@ async function readModelFile(file: string): Promise<Uint8Array> {
     throw error
   }
   return bytes
-}
-
-async function readCases(bytes: Uint8Array, data: string): Promise<Case[]> {
-  const names = inspect(bytes).inputs.map(({ name }) => name)
-  const sets = await readGoldenSets(data)
-  return sets.map(({ folder, inputs, outputs }) => {
-    if (inputs.length !== names.length) {
-      throw new Refusal(
-        'no-golden-data',
-        `'${folder}' has ${inputs.length} inputs, the model ${names.length}: ${names.join(', ')}`,
-      )
-    }
-    return {
-      name: basename(folder),
-      feeds: Object.fromEntries(inputs.map((tensor, index) => [names[index] as string, tensor])),
-      expected: outputs,
-    }
-  })
 }

@@ -1,7 +1,11 @@
 /** Plain tables for people. */
 
-/** Rows as aligned columns, two spaces apart; columns named in `right` (by index) are flush right. */
-export function table(rows: readonly (readonly string[])[], right: readonly number[] = []): string {
+/**
+ * Rows as aligned columns, two spaces apart; columns named in `right` (by index) are flush right. Names come out of
+ * strangers' files, so every cell is made printable.
+ */
+export function table(given: readonly (readonly string[])[], right: readonly number[] = []): string {
+  const rows = given.map((row) => row.map(printable))
   const widths: number[] = []
   for (const row of rows)
     for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length)
@@ -13,6 +17,11 @@ export function table(rows: readonly (readonly string[])[], right: readonly numb
       .join('  ')
       .trimEnd()
   return rows.map((row) => `${line(row)}\n`).join('')
+}
+
+/** Text without the control characters that a terminal would obey. */
+export function printable(text: string): string {
+  return text.replace(/\p{Cc}+/gu, '�')
 }
 
 /** A number of bytes for people: `803 KB`. Powers of 1000. */

@@ -1,8 +1,8 @@
 /** Shows the demo: redrawn in place on a terminal, plain lines elsewhere. */
 
 import { every, systemClock, type Cancel } from '#shared/clock.js'
-import { boundaryBytes, type RunningDemo } from './run.js'
-import { colourPaint, draw, plainPaint, size, type ScreenState } from './screen.js'
+import type { RunningDemo } from './running.js'
+import { clip, colourPaint, draw, type ScreenState } from './screen.js'
 import type { Summary } from './summary.js'
 import type { Workload } from './workload.js'
 
@@ -75,7 +75,8 @@ export class Display {
   }
 
   #redraw(): void {
-    const lines = draw(this.#state(), colourPaint)
+    const { columns, rows } = this.#out
+    const lines = draw(this.#state(), colourPaint, rows).map((line) => clip(line, columns - 1))
     const up = this.#drawn === 0 ? '' : `\u001b[${this.#drawn}A`
     this.#out.write(`${up}${lines.map((line) => `\u001b[2K${line}\n`).join('')}`)
     this.#drawn = lines.length
@@ -85,7 +86,6 @@ export class Display {
     const { running, deployment, processes, client, tally } = this.#demo!
     const nowMs = systemClock.monotonicMs()
     const members = new Map(running.hub.members().map((member) => [member.id, member]))
-    const boundaries = boundaryBytes(deployment)
     const devices = deployment.plan.stages.map(({ device }) => device)
     return {
       title: this.#workload.name,
@@ -109,7 +109,6 @@ export class Display {
           residentBytes: telemetry?.residentBytes ?? 0,
           link: link?.kind ?? 'none',
           linkBytes: link?.sentBytes ?? 0,
-          boundaryBytes: boundaries[stage] ?? 0,
         }
       }),
       requests: { results: tally.results, of: this.#requests, inFlight: client.open },

@@ -15,7 +15,10 @@ export interface Reference {
 /** `whole` is the canonical, optimised graph that the segments were cut from. */
 export async function openReference(whole: Uint8Array): Promise<Reference> {
   const worker = new Worker(new URL('./reference-worker.js', import.meta.url), { name: 'reference', workerData: whole })
-  const waiting = new Map<number, { resolve(outputs: Record<string, Tensor>): void; reject(reason: unknown): void }>()
+  const waiting = new Map<
+    number,
+    { resolve: (outputs: Record<string, Tensor>) => void; reject: (reason: unknown) => void }
+  >()
   let next = 0
   const ended = new Promise<void>((resolve) => {
     worker.once('exit', () => {

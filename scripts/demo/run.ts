@@ -3,7 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { startHub, type RunningHub } from '#broker/start.js'
+import { startHub } from '#broker/start.js'
 import type { Deployment } from '#broker/hub.js'
 import { Client } from '#device/client.js'
 import { dialTcp } from '#device/link/dial.js'
@@ -15,8 +15,9 @@ import { newIdentity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import { newDeviceId, newFleetId } from '#shared/ids.js'
 import { openLog } from '#shared/log.js'
-import { byteLength, sameBits, type Tensor } from '#shared/onnx/tensor.js'
+import { sameBits, type Tensor } from '#shared/onnx/tensor.js'
 import { systemRandom } from '#shared/random.js'
+import type { RunningDemo } from './running.js'
 import { startDevice, type DeviceProcess } from './devices.js'
 import { openReference, type Reference } from './reference.js'
 import { summaryOf, type Summary } from './summary.js'
@@ -33,20 +34,13 @@ export interface DemoOptions {
   readonly window: number
   readonly signal: AbortSignal
   /** One step of the start is done: for people. */
-  onStep(text: string): void
+  readonly onStep: (text: string) => void
   /** Everything is up; called once. */
-  onReady(demo: RunningDemo): void
-}
-
-export interface RunningDemo {
-  readonly running: RunningHub
-  readonly deployment: Deployment
-  readonly processes: readonly DeviceProcess[]
-  readonly client: Client
-  readonly tally: Tally
+  readonly onReady: (demo: RunningDemo) => void
 }
 
 const readyWithinMs = 120_000
+const telemetryWithinMs = 3000
 
 /** Runs to the end or to the signal; leaves no process, port or file behind, however it ends. Throws `Refusal`. */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
@@ -141,6 +135,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     onStep('every stage is ready')
     options.onReady(demo)
     await Promise.race([lost, stream(options, demo, reference)])
+    if (!signal.aborted) await Promise.race([lost, lastTelemetry(demo)])
     return summaryOf(demo, workload, signal.aborted)
   } finally {
     for (const close of closers) await close()
@@ -149,6 +144,16 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
 
 function processName(processes: readonly DeviceProcess[], { plan }: Deployment, stage: number): string {
   return processes.find(({ id }) => id === plan.stages[stage]!.device)!.name
+}
+
+/** The stages report every second: waits until each has told of the last frame, so that the summary adds up. */
+async function lastTelemetry({ running: { hub }, deployment, tally }: RunningDemo): Promise<void> {
+  const hasTold = (): boolean =>
+    deployment.plan.stages.every(({ device }) => {
+      const told = hub.members().find(({ id }) => id === device)?.telemetry
+      return told !== undefined && told.frames >= tally.results
+    })
+  await hub.until(hasTold, telemetryWithinMs, 'that every stage reports its last frame').catch(() => {}) // then without
 }
 
 /** Keeps the window full until all requests are sent, then waits for the last result. */
@@ -188,9 +193,4 @@ function argMax(outputs: Readonly<Record<string, Tensor>>): number {
   const bytes = Uint8Array.from(data as Uint8Array)
   const scores = new Float32Array(bytes.buffer)
   return scores.indexOf(scores.reduce((most, score) => Math.max(most, score), -Infinity))
-}
-
-/** Bytes of the tensors at each cut. */
-export function boundaryBytes({ cut }: Deployment): number[] {
-  return cut.segments.slice(0, -1).map(({ sends }) => sends.reduce((sum, port) => sum + byteLength(port), 0))
 }

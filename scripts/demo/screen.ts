@@ -1,4 +1,4 @@
-/** The demo's picture of the fleet: a pure function from what is known to lines of at most `width` columns. */
+/** The demo's picture of the fleet: a pure function from what is known to lines for a terminal of 80 columns or more. */
 
 export interface ScreenStage {
   readonly stage: number
@@ -12,8 +12,6 @@ export interface ScreenStage {
   readonly residentBytes: number
   readonly link: string
   readonly linkBytes: number
-  /** Bytes of the tensors that go on to the next hop. */
-  readonly boundaryBytes: number
 }
 
 export interface ScreenState {
@@ -61,16 +59,23 @@ function same(text: string): string {
 }
 
 const bars = ' ▁▂▃▄▅▆▇█'
+/** Lines that are no stages. */
+const frameLines = 11
+const header = ' # device     pid     nodes   sealed  ms/hop        queue  rss   sends on'
 
-export function draw(state: ScreenState, paint: Paint): string[] {
+/** The picture for a terminal of so many rows; stages that find no room are counted. */
+export function draw(state: ScreenState, paint: Paint, rows = Infinity): string[] {
   const { stages, requests } = state
   const slowest = Math.max(...stages.map((stage) => stage.computeMs ?? 0), 1e-9)
   const most = Math.max(...state.rates, 1)
+  const room = Math.max(1, rows - frameLines - 2)
+  const shown = stages.length <= room ? stages : stages.slice(0, room - 1)
+  const facts = [state.title, counted(stages.length, 'device'), `key epoch ${state.epoch}`, `hub ${state.hub}`]
   const lines = [
-    `${paint.bold('tessera')} ${paint.dim('·')} ${state.title} ${paint.dim('·')} ${stages.length} devices ${paint.dim('·')} key epoch ${state.epoch} ${paint.dim(`· hub ${state.hub} · up ${state.upSeconds.toFixed(0)} s`)}`,
-    '',
-    paint.dim(' stage  device     pid      nodes      sealed   ms/hop             queue     rss  sends on'),
-    ...stages.map((stage) => row(stage, slowest, paint)),
+    `${paint.bold('tessera')} ${paint.dim(`· ${facts.join(' · ')} · ${state.upSeconds.toFixed(0)} s`)}`,
+    paint.dim(header),
+    ...shown.map((stage) => row(stage, slowest, paint)),
+    ...(shown.length < stages.length ? [paint.dim(`    and ${stages.length - shown.length} more`)] : []),
     '',
     ` throughput ${paint.bold(`${state.throughput.toFixed(1)}/s`)}  ${paint.accent(state.rates.map((rate) => bars[Math.ceil((rate / most) * 8)]).join(''))}`,
     ` latency    p50 ${paint.bold(ms(state.latencyMs.p50))}  p99 ${paint.bold(ms(state.latencyMs.p99))}  ${paint.dim(`in flight ${requests.inFlight}`)}`,
@@ -88,27 +93,25 @@ export function draw(state: ScreenState, paint: Paint): string[] {
 }
 
 function row(stage: ScreenStage, slowest: number, paint: Paint): string {
-  const share = stage.computeMs === undefined ? 0 : stage.computeMs / slowest
-  const bar = '█'.repeat(Math.max(stage.computeMs === undefined ? 0 : 1, Math.round(share * 10))).padEnd(10)
+  const { computeMs } = stage
   const time =
-    stage.computeMs === undefined
-      ? stage.state.padEnd(17)
-      : `${stage.computeMs.toFixed(2).padStart(6)} ${paint.accent(bar)}`
+    computeMs === undefined
+      ? stage.state.padEnd(13)
+      : `${computeMs.toFixed(2).padStart(6)} ${paint.accent('█'.repeat(Math.max(1, Math.round((computeMs / slowest) * 6))).padEnd(6))}`
   return [
-    ` ${String(stage.stage).padStart(5)}`,
-    stage.device.slice(0, 9),
-    String(stage.pid).padEnd(7),
-    stage.nodes.padEnd(9),
-    size(stage.sealedBytes).padStart(8),
-    time,
-    String(stage.queued).padStart(5),
-    size(stage.residentBytes).padStart(8),
+    `${String(stage.stage).padStart(2)} ${stage.device.slice(0, 9)}`,
+    `${String(stage.pid).padEnd(7)} ${stage.nodes.padEnd(7)} ${size(stage.sealedBytes).padStart(6)}`,
+    `${time} ${String(stage.queued).padStart(4)} ${size(stage.residentBytes).padStart(6)}`,
     `${stage.link} ${paint.dim(size(stage.linkBytes))}`,
   ].join('  ')
 }
 
 function count(value: number, paint: Paint): string {
   return value === 0 ? paint.good('0') : paint.bad(String(value))
+}
+
+function counted(value: number, noun: string): string {
+  return `${value} ${noun}${value === 1 ? '' : 's'}`
 }
 
 function ms(value: number): string {
@@ -121,4 +124,11 @@ export function size(bytes: number): string {
   if (bytes < 1e6) return `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} kB`
   if (bytes < 1e9) return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`
   return `${(bytes / 1e9).toFixed(1)} GB`
+}
+
+/** The line cut to `width` columns; escape sequences take no column and are kept. */
+export function clip(line: string, width: number): string {
+  let columns = 0
+  // eslint-disable-next-line no-control-regex -- these are the sequences that `colourPaint` makes
+  return line.replace(/\u001b\[\d+m|./gu, (piece) => (piece.startsWith('\u001b') || ++columns <= width ? piece : ''))
 }

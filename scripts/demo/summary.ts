@@ -1,7 +1,7 @@
 /** What the demo has seen, as one object for programs (`--json`). */
 
 import type { DeviceId } from '#shared/ids.js'
-import { boundaryBytes, type RunningDemo } from './run.js'
+import { boundaryBytes, type RunningDemo } from './running.js'
 import type { Workload } from './workload.js'
 
 export interface Summary {

@@ -27,7 +27,7 @@ export interface Workload {
 }
 
 /** Noise, as a share of the largest value of the tensor: seen in every bit pattern, but no digit changes its class. */
-const noise = 0.01
+const noise = 0.001
 
 /** Any model with `test_data_set_K/*.pb` in `folder`; those with the shapes of the first set are used. */
 export async function goldenWorkload(modelPath: string, folder: string): Promise<Workload> {

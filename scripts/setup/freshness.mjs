@@ -20,14 +20,15 @@ export function nodeComplaint(needed, running) {
 export function installReason({ present, linked, tools, needsTools, stamp, lock, abi, platform, held, locked }) {
   if (!present) return 'nothing is installed yet'
   if (linked) return undefined
-  if (needsTools && !tools) return 'the development tools are missing'
+  const unfinished = 'the last installation did not finish'
+  if (needsTools && !tools) return stamp === undefined ? unfinished : 'the development tools are missing'
   if (stamp !== undefined && stamp.platform !== platform)
     return `it was installed for ${stamp.platform}, this is ${platform}`
   if (stamp !== undefined && stamp.abi !== abi) return `it was built for Node ABI ${stamp.abi}, this is ${abi}`
   if (stamp !== undefined && stamp.lock === lock) return undefined
   // Installed by hand, or added to: npm's own note of what it did says whether that is what the lock file asks.
   if (held !== undefined && sameInstallation(locked, held)) return undefined
-  return stamp === undefined ? 'the last installation did not finish' : 'package-lock.json has changed'
+  return stamp === undefined ? unfinished : 'package-lock.json has changed'
 }
 
 /** Whether npm holds every package of the lock, save optional ones (other platforms'), and none that the lock lacks. */
@@ -74,9 +75,8 @@ export function npmCause(output) {
 }
 
 /** How many of the lock's packages npm will install on this platform: optional ones only where they fit. */
-export function packagesFor(locked, os, cpu) {
+export function packagesFor(locked, os, cpu, libc) {
   const fits = (allowed, value) => allowed === undefined || allowed.includes(value)
-  return Object.keys(locked).filter(
-    (name) => name !== '' && (!locked[name].optional || (fits(locked[name].os, os) && fits(locked[name].cpu, cpu))),
-  ).length
+  const belongs = (entry) => fits(entry.os, os) && fits(entry.cpu, cpu) && fits(entry.libc, libc)
+  return Object.keys(locked).filter((name) => name !== '' && (!locked[name].optional || belongs(locked[name]))).length
 }

@@ -18,26 +18,31 @@ export class Interrupted extends Error {
 }
 
 const lastLines = 20
+/** Requests, warnings, and the stack and inner fields of an error. */
+const npmNoise = /^npm (http|warn|WARN) |^npm (error|ERR!)( {2,}|\s*$| [{}])/
 const duringSetup = 'TESSERA_SETUP'
 
 /** `npm ci`: exactly what the lock file says. */
 export async function install({ root, reason, progress, children }) {
-  const total = packagesFor(state.lockedPackages(root), process.platform, process.arch)
+  const total = packagesFor(state.lockedPackages(root), process.platform, process.arch, libc())
+  const known = new Set()
   const fetched = new Set()
   const watch = (line) => {
-    const tarball = /\/-\/([^/]+\.tgz)/.exec(line)
-    if (tarball !== null) fetched.add(tarball[1])
+    const [, url] = /^npm http \S+ (?:GET 200 )?(\S+)/.exec(line) || []
+    if (url !== undefined) (url.endsWith('.tgz') ? fetched : known).add(url)
   }
-  progress.begin(`installing ${total} packages`, reason, () =>
-    fetched.size < total ? `${fetched.size} fetched` : 'all fetched, unpacking',
-  )
+  const detail = () => {
+    if (fetched.size === 0) return `${known.size} looked up`
+    return fetched.size < total ? `${fetched.size} fetched` : 'all fetched, unpacking'
+  }
+  progress.begin(`installing ${total} packages`, reason, detail)
   state.forgetInstall(root)
   // `http` shows each package as it comes, which is all the progress that npm can give without a terminal.
   const args = ['ci', '--include=dev', '--no-audit', '--no-fund', '--no-progress', '--loglevel=http']
   const result = await run(npm(args), { root, env: installEnv(process.env), watch, children })
   if (result.status !== 0) {
     progress.end()
-    const words = result.lines.filter((line) => !/^npm (http|warn|WARN) /.test(line) && line.trim() !== '')
+    const words = result.lines.filter((line) => line.trim() !== '' && !npmNoise.test(line))
     process.stderr.write(`${words.slice(-lastLines).join('\n')}\n`)
     throw new SetupFailure(`\`npm ci\` failed: ${npmCause(words.join('\n'))}`)
   }
@@ -87,14 +92,21 @@ export async function buildTap({ root, reason, progress, children }) {
   progress.done('prepared the test runner')
 }
 
-/** Called by `npm ci` at its end. Without development tools (`--omit=dev`) there is nothing to prepare. */
+/** Called by `npm ci` and `npm install` at their end. Without development tools (`--omit=dev`) there is nothing to prepare. */
 export async function prepare({ root, progress, children }) {
+  if (['pack', 'publish'].includes(process.env.npm_command)) return // npm calls it then too, and has installed nothing
   if (process.env[duringSetup] !== undefined) return // our own `npm ci`: the test runner is prepared when tests need it
   state.noteInstall(root, {})
   if (!fs.existsSync(path.join(root, 'node_modules', 'tap', 'package.json'))) return
   await buildTap({ root, reason: 'npm has installed', progress, children }).catch((error) => {
     if (!(error instanceof SetupFailure)) throw error // `npm test` tries again, and says it
   })
+}
+
+/** The C library that packages for Linux are told apart by. */
+function libc() {
+  if (process.platform !== 'linux') return undefined
+  return process.report.getReport().header.glibcVersionRuntime === undefined ? 'musl' : 'glibc'
 }
 
 /** The npm that runs us, or the first on the path. */
@@ -120,7 +132,9 @@ function run([command, ...args], { root, env = process.env, watch = () => {}, ch
     let stopped
     const stop = (signal) => {
       stopped = signal
-      if (child.exitCode === null) process.kill(grouped ? -child.pid : child.pid, 'SIGTERM')
+      // Not politely: npm would go on for a minute before it heeds, and what it leaves half done is made anew anyway.
+      if (child.exitCode === null && child.signalCode === null)
+        process.kill(grouped ? -child.pid : child.pid, 'SIGKILL')
     }
     const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
     for (const signal of signals) process.on(signal, stop)

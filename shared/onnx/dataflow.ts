@@ -7,6 +7,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { concat, lengthOf } from '../bytes.js'
+import { Refusal } from '../errors.js'
 import {
   GraphSchema,
   ModelSchema,
@@ -15,8 +16,8 @@ import {
   type TensorValue,
   type Value,
 } from './onnx_pb.js'
-import type { GraphModel } from './parse.js'
-import { readsOf, subgraphsOf } from './subgraph.js'
+import { maxModelBytes, type GraphModel } from './parse.js'
+import { readsOf, subgraphsOf, tensorsOf } from './subgraph.js'
 import { dtypeOf } from './tensor-file.js'
 import { elementCount, itemBytes } from './tensor.js'
 
@@ -32,6 +33,8 @@ export interface Step {
   readonly hasSubgraph: boolean
   /** Ids of the local functions it may call. */
   readonly calls: readonly string[]
+  /** Bytes of the weights inside the node itself: those of its subgraphs. */
+  readonly bytes: number
   readonly piece: Uint8Array
 }
 
@@ -98,6 +101,7 @@ export function dataflowOf(model: GraphModel): Dataflow {
         constants: reads.filter((name) => constants.has(name)),
         hasSubgraph: subgraphsOf(node).length > 0,
         calls,
+        bytes: [...tensorsOf(node)].reduce((sum, tensor) => sum + storedBytes(tensor), 0),
         piece,
       })
     }
@@ -132,10 +136,16 @@ export function assemble(flow: Dataflow, contents: Contents): { model: Uint8Arra
     contents.steps.flatMap((step) => step.calls),
   )
   const graphField = 7
-  const opening = new BinaryWriter().tag(graphField, WireType.LengthDelimited).uint32(lengthOf(body)).finish()
+  const bytes = lengthOf(body)
+  if (bytes > maxModelBytes)
+    throw new Refusal(
+      'bad-model',
+      `a part would have ${bytes} bytes, more than the 2 GiB a model can have; cut it smaller`,
+    )
+  const opening = new BinaryWriter().tag(graphField, WireType.LengthDelimited).uint32(bytes).finish()
   return {
     model: concat([flow.head, ...functions, opening, ...body]),
-    weightBytes: constants.reduce((sum, constant) => sum + constant.bytes, 0),
+    weightBytes: [...constants, ...contents.steps].reduce((sum, { bytes }) => sum + bytes, 0),
   }
 }
 
@@ -231,5 +241,5 @@ export function storedBytes(tensor: TensorValue): number {
   if (tensor.rawData.length > 0) return tensor.rawData.length
   const dtype = dtypeOf(tensor.dataType)
   if (dtype === undefined || dtype === 'string') return tensor.stringData.reduce((sum, text) => sum + text.length, 0)
-  return elementCount(tensor.dims.map(Number)) * itemBytes[dtype]
+  return Math.max(0, elementCount(tensor.dims.map(Number)) * itemBytes[dtype])
 }

@@ -26,18 +26,20 @@ export function parseModel(bytes: Uint8Array): GraphModel {
     // Not the Buffer that it may be: Buffer's `slice` shares memory, which the decoded fields must not inherit.
     model = fromBinary(ModelSchema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   } catch (error) {
-    // Every ONNX writer puts `ir_version` (field 1, a varint) first.
-    if (bytes[0] !== 0x08) throw new Refusal('not-onnx', 'the file is no ONNX model', { cause: error })
+    if (!looksLikeOnnx(bytes)) throw new Refusal('not-onnx', 'the file is no ONNX model', { cause: error })
     throw new Refusal('bad-model', `the ONNX file is truncated or damaged (${reasonOf(error)})`, { cause: error })
   }
   if (model.graph === undefined) {
-    const code = model.irVersion > 0n && bytes[0] === 0x08 ? 'bad-model' : 'not-onnx'
-    throw new Refusal(
-      code,
-      code === 'not-onnx' ? 'the file is no ONNX model' : 'the ONNX file holds no graph; it is truncated',
-    )
+    if (!looksLikeOnnx(bytes)) throw new Refusal('not-onnx', 'the file is no ONNX model')
+    throw new Refusal('bad-model', 'the ONNX file holds no graph; it is truncated')
   }
   return model as GraphModel
+}
+
+/** Every ONNX writer begins with `ir_version`, a small varint, and goes on with a field of another number. */
+function looksLikeOnnx(bytes: Uint8Array): boolean {
+  const [tag, version = 0, next = 0] = bytes
+  return tag === 0x08 && version > 0 && version < 0x40 && [0x12, 0x1a, 0x22, 0x28, 0x32, 0x3a, 0x42].includes(next)
 }
 
 /** The bytes of a model; throws `Refusal('bad-model')` past 2 GiB. */

@@ -153,7 +153,7 @@ function unshared(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 /** Which refusal the engine's words amount to; the first that matches. */
 const meanings: readonly (readonly [RegExp, RefusalCode])[] = [
   [
-    /No Op registered|is not a registered function|No opset import|under development|implementation for|IR version/i,
+    /No Op registered|is not a registered function|No opset import|under development|implementation for/i,
     'unsupported-op',
   ],
   [/Unsupported data type|data type .*not supported/i, 'unsupported-dtype'],

@@ -60,17 +60,18 @@ export function* nodesInside(node: Node): Generator<Node> {
 /** Every tensor stored in a model, wherever it hides. */
 export function* everyTensor(model: GraphModel): Generator<TensorValue> {
   yield* tensorsWithin(model.graph)
-  for (const called of model.functions) for (const node of called.node) yield* tensorsOfNode(node)
+  for (const called of model.functions) for (const node of called.node) yield* tensorsOf(node)
 }
 
 function* tensorsWithin(graph: Graph): Generator<TensorValue> {
   yield* graph.initializer
   for (const sparse of graph.sparseInitializer)
     yield* [sparse.values, sparse.indices].filter((tensor) => tensor !== undefined)
-  for (const node of graph.node) yield* tensorsOfNode(node)
+  for (const node of graph.node) yield* tensorsOf(node)
 }
 
-function* tensorsOfNode(node: Node): Generator<TensorValue> {
+/** The tensors that a node carries: in its attributes and in its subgraphs. */
+export function* tensorsOf(node: Node): Generator<TensorValue> {
   for (const attribute of node.attribute) yield* tensorsOfAttribute(attribute)
   for (const graph of subgraphsOf(node)) yield* tensorsWithin(graph)
 }

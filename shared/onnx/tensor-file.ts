@@ -16,6 +16,7 @@ const numberOfDtype: ReadonlyMap<Dtype, number> = new Map([...dtypeOfNumber].map
 const otherTypes: ReadonlyMap<number, string> = new Map([
   [14, 'complex64'], [15, 'complex128'], [16, 'bfloat16'], [17, 'float8e4m3fn'], [18, 'float8e4m3fnuz'],
   [19, 'float8e5m2'], [20, 'float8e5m2fnuz'], [21, 'uint4'], [22, 'int4'], [23, 'float4e2m1'], [24, 'float8e8m0'],
+  [25, 'uint2'], [26, 'int2'],
 ]) // prettier-ignore
 
 /** The dtype of a format number, or undefined where it may not cross a boundary. */
@@ -61,8 +62,11 @@ export function encodeTensor(tensor: Tensor): TensorFields {
 /** The tensor of a TensorProto, whichever of the format's fields holds its values; the bytes are copied. */
 export function decodeTensor(value: TensorValue, what = `tensor '${value.name}'`): Tensor {
   const dtype = dtypeOf(value.dataType)
-  if (dtype === undefined)
+  if (dtype === undefined) {
+    if (!otherTypes.has(value.dataType))
+      throw new Refusal('bad-tensor', `${what} is no ONNX tensor, or of a type later than ONNX 1.20`)
     throw new Refusal('unsupported-dtype', `${what} is ${typeName(value.dataType)}; convert it to a supported type`)
+  }
   if (value.dataLocation === 1)
     throw new Refusal('external-data', `${what} keeps its values in another file; embed them`)
   const shape = value.dims.map(Number)

@@ -173,9 +173,11 @@ export const stageTelemetry = z.strictObject({
   retained: uint,
   duplicates: uint,
   refused: uint,
-  links: z.array(
-    z.strictObject({ peer: deviceId, kind: z.enum(['direct', 'relay', 'none']), sentBytes: uint, sentFrames: uint }),
-  ),
+  links: z
+    .array(
+      z.strictObject({ peer: deviceId, kind: z.enum(['direct', 'relay', 'none']), sentBytes: uint, sentFrames: uint }),
+    )
+    .max(128),
   residentBytes: uint,
 })
 export type StageTelemetry = z.infer<typeof stageTelemetry>

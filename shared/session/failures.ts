@@ -1,6 +1,6 @@
 /** Notices when frames fail to authenticate more often than noise explains (FKE 3.5). */
 
-import type { Clock } from '#shared/clock.js'
+import type { Clock } from '../clock.js'
 
 export const alertFailures = 64
 export const alertWindowMs = 60_000

@@ -3,11 +3,11 @@
  * and both directions, and has no way back (FKE 3.4).
  */
 
-import { wipe } from '#shared/bytes.js'
-import type { Cancel, Clock } from '#shared/clock.js'
-import { ratchet } from '#shared/crypto/schedule.js'
-import type { DeviceId, FleetId } from '#shared/ids.js'
-import { purposes } from '#shared/protocol/frame.js'
+import { wipe } from '../bytes.js'
+import type { Cancel, Clock } from '../clock.js'
+import { ratchet } from '../crypto/schedule.js'
+import type { DeviceId, FleetId } from '../ids.js'
+import { purposes } from '../protocol/frame.js'
 import { ReceiveKey } from './traffic.js'
 
 /** So long are frames from before a ratchet still opened. */

@@ -3,7 +3,7 @@
  * (WIRE, "Frames"); a handshake between the two can take its place without a change on this side.
  */
 
-import type { DeviceId } from '#shared/ids.js'
+import type { DeviceId } from '../ids.js'
 import type { PairMaterial } from './pair.js'
 
 /**

@@ -4,13 +4,13 @@
  * `add(8)` on delivery (opens 8) -> `use(8)` on notice (seals with 8, still opens 7) -> `drop(7)` after the grace window.
  */
 
-import { equal } from '#shared/bytes.js'
-import type { Clock } from '#shared/clock.js'
-import type { Aeads } from '#shared/crypto/aead.js'
-import { sha256 } from '#shared/crypto/hash.js'
-import { Refusal } from '#shared/errors.js'
-import type { DeviceId, FleetId } from '#shared/ids.js'
-import { decodeHeader } from '#shared/protocol/frame.js'
+import { equal } from '../bytes.js'
+import type { Clock } from '../clock.js'
+import type { Aeads } from '../crypto/aead.js'
+import { sha256 } from '../crypto/hash.js'
+import { Refusal } from '../errors.js'
+import type { DeviceId, FleetId } from '../ids.js'
+import { decodeHeader } from '../protocol/frame.js'
 import { type AuthenticationAlert, type Opened, type PairMaterial, PairSession, type Purpose } from './pair.js'
 
 export interface KeyringOptions {

@@ -3,11 +3,11 @@
  * counters live in memory only; a process that restarts needs new material.
  */
 
-import { lengthOf } from '#shared/bytes.js'
-import { type Clock, systemClock } from '#shared/clock.js'
-import { type Aead, type Aeads, type AlgId, forged, keyBytes } from '#shared/crypto/aead.js'
-import { Refusal } from '#shared/errors.js'
-import type { DeviceId, FleetId } from '#shared/ids.js'
+import { lengthOf } from '../bytes.js'
+import { type Clock, systemClock } from '../clock.js'
+import { type Aead, type Aeads, type AlgId, forged, keyBytes } from '../crypto/aead.js'
+import { Refusal } from '../errors.js'
+import type { DeviceId, FleetId } from '../ids.js'
 import {
   decodeHeader,
   encodeHeader,
@@ -18,12 +18,12 @@ import {
   maxOrdinal,
   type Purpose,
   purposes,
-} from '#shared/protocol/frame.js'
+} from '../protocol/frame.js'
 import { alertFailures, Failures } from './failures.js'
 import { type Generation, Generations, maxRatchetsAhead } from './generations.js'
 import { type ReceiveKey, TrafficKey } from './traffic.js'
 
-export type { Purpose } from '#shared/protocol/frame.js'
+export type { Purpose } from '../protocol/frame.js'
 
 /** A secret shared with one peer, as a key source gives it. */
 export interface PairMaterial {

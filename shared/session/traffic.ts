@@ -1,7 +1,7 @@
 /** The keys that frames of one direction, purpose and ratchet are under, and how much one key may do (FKE 3.5). */
 
-import { wipe } from '#shared/bytes.js'
-import { trafficIv, trafficKey, type TrafficFacts } from '#shared/crypto/schedule.js'
+import { wipe } from '../bytes.js'
+import { trafficIv, trafficKey, type TrafficFacts } from '../crypto/schedule.js'
 import { ReplayWindow } from './window.js'
 
 /** Frames one key seals or opens: keeps the odds of a forgery against GCM and Poly1305 far below 2^-57. */

@@ -3,7 +3,15 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
 import { z } from 'zod'
-import { configLimitBytes, jsonSchemaOf, loadConfig, parseConfig, shownProblems } from '#shared/config.js'
+import {
+  checkSettings,
+  configLimitBytes,
+  jsonSchemaOf,
+  loadConfig,
+  optionOf,
+  parseConfig,
+  shownProblems,
+} from '#shared/config.js'
 import { Refusal } from '#shared/errors.js'
 
 const shape = z.strictObject({
@@ -240,6 +248,24 @@ t.test('a file is loaded by its path, which every complaint names', async (t) =>
     code: 'missing-file',
     message: `${folder} cannot be read (EISDIR): name an existing settings file`,
   })
+})
+
+t.test('what was given on the command line is complained about by its option, not by a place in the file', (t) => {
+  t.throws(() => parseConfig(`${good}cipher: x\n`, 'hub.yaml', shape, { graceMs: 0, seedPin: 3 }), {
+    code: 'bad-config',
+    message: '--grace-ms must be more than 0, got 0\n--seed-pin must be a text, got 1 characters',
+  })
+  t.strictSame(parseConfig(good, 'hub.yaml', shape, { graceMs: 5 }).graceMs, 5)
+  t.end()
+})
+
+t.test('settings that stand in no file are complained about under the names that their writer knows', (t) => {
+  const listen = { host: 'h' }
+  t.strictSame(checkSettings({ listen }, shape), { listen: { host: 'h', port: 1883 } })
+  t.throws(() => checkSettings({ listen, graceMs: 'x' }, shape), { message: "graceMs must be a number, got 'x'" })
+  t.throws(() => checkSettings({ listen, seedPin: 1 }, shape, optionOf), { message: /^--seed-pin must be a text/ })
+  t.throws(() => checkSettings({ listen, ciphre: 1 }, shape), { message: /'ciphre' is not a setting: did you mean/ })
+  t.end()
 })
 
 t.test('an editor is told of every setting by the JSON Schema, and that defaults may be left out', (t) => {
