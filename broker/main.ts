@@ -38,6 +38,7 @@ async function main(): Promise<void> {
     id,
     identity,
     ...config.listen,
+    epoch: Math.floor(systemClock.nowMs() / 1000), // rises with every start
     clock: systemClock,
     random: systemRandom,
     aeads: nodeAeads,

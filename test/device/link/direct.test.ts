@@ -118,14 +118,14 @@ async function world(ids: readonly DeviceId[], withKeys = true) {
     give,
     turns,
     /** Moves time in small steps, with all that follows from each. */
-    async pass(ms: number): Promise<void> {
+    pass: async (ms: number): Promise<void> => {
       for (let passed = 0; passed < ms; passed += 25) {
         clock.step(25)
         await turns(4)
       }
     },
     /** Who dials the host and says what it likes. */
-    async stranger(to: DeviceId, bytes?: Uint8Array, from = 'stranger'): Promise<Duplex> {
+    stranger: async (to: DeviceId, bytes?: Uint8Array, from = 'stranger'): Promise<Duplex> => {
       const stream = network.dial(from, to)
       stream.on('error', () => {})
       stream.resume()
@@ -134,7 +134,7 @@ async function world(ids: readonly DeviceId[], withKeys = true) {
       await turns(2)
       return stream
     },
-    async close(): Promise<void> {
+    close: async (): Promise<void> => {
       for (const { links, channels } of nodes.values()) {
         for (const channel of channels.values()) channel.close()
         await links.close()
