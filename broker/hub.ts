@@ -37,6 +37,11 @@ export interface HubOptions {
   readonly aeads: Aeads
   /** Grows with every start; seconds since the Unix epoch will do. Below 2^32. */
   readonly term: number
+  /**
+   * The first key epoch, 1 unless given. It must rise with every start of a hub whose devices go on meanwhile: they take
+   * no second secret for a session that they know. Below 2^32.
+   */
+  readonly epoch?: number
   readonly broker: Broker
   readonly relay: Relay
   /** Where devices find the relay broker. */
@@ -73,7 +78,7 @@ export interface Deployment {
 
 export class Hub {
   readonly id: DeviceId
-  readonly epoch = firstEpoch
+  readonly epoch: number
   readonly #options: HubOptions
   readonly #bus: Bus
   readonly #registry = new Registry()
@@ -92,6 +97,7 @@ export class Hub {
     const { fleet, id, identity, clock, random, aeads, broker } = options
     this.#options = options
     this.id = id
+    this.epoch = options.epoch ?? firstEpoch
     const bootId = random(8)
     this.#bus = createBus({
       fleet,
@@ -105,7 +111,7 @@ export class Hub {
     this.#sessions = new HubSessions({
       fleet,
       hub: { id, bootId },
-      epoch: firstEpoch,
+      epoch: this.epoch,
       alg: this.#alg(),
       seeds: memorySeeds(random),
       random,

@@ -19,6 +19,8 @@ export interface StartOptions {
   /** 0 = any free port. */
   readonly port: number
   readonly relayPort: number
+  /** See `HubOptions`. */
+  readonly epoch?: number
   readonly clock: Clock
   readonly random: Random
   readonly aeads: Aeads

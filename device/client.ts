@@ -60,6 +60,7 @@ export class Client {
       },
     )
     client.#session = new SessionClient({ id: options.id, bootId: client.#member.bootId, clock: options.clock })
+    await client.#member.begin()
     return client
   }
 

@@ -20,7 +20,7 @@ import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
 import { openRelayLink } from './link/relay.js'
-import type { Transport } from './link/transport.js'
+import type { Address, Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
 
 /** How often a member looks whether it misses something that it was promised; pauses double up to the second number. */
@@ -64,31 +64,36 @@ export interface MemberEvents extends ChannelEvents {
   isMissingSomething(): boolean
 }
 
+/** What `join` has opened. */
+interface Parts {
+  readonly options: MemberOptions
+  readonly bootId: Uint8Array
+  readonly control: Control
+  readonly peers: Peers
+  readonly session: HubSession
+  readonly birth: Birth
+  readonly events: MemberEvents
+  /** Where peers reach us. */
+  readonly addresses: readonly Address[]
+  readonly refused: (reason: Refusal) => void
+}
+
 export class Member {
   readonly options: MemberOptions
   readonly bootId: Uint8Array
   readonly control: Control
   readonly peers: Peers
-  readonly #session: HubSession
   readonly #cancelAsking: Cancel
-  #birth: Birth
+  readonly #parts: Parts
   #isClosed = false
 
-  private constructor(
-    options: MemberOptions,
-    bootId: Uint8Array,
-    control: Control,
-    peers: Peers,
-    session: HubSession,
-    birth: Birth,
-    events: MemberEvents,
-  ) {
+  private constructor(parts: Parts) {
+    const { options, peers, events } = parts
     this.options = options
-    this.bootId = bootId
-    this.control = control
+    this.bootId = parts.bootId
+    this.control = parts.control
     this.peers = peers
-    this.#session = session
-    this.#birth = birth
+    this.#parts = parts
     let pauseMs: number = askAgainMs[0]
     let dueMs = options.clock.monotonicMs() + pauseMs
     this.#cancelAsking = every(options.clock, askAgainMs[0], () => {
@@ -97,7 +102,7 @@ export class Member {
       else if (options.clock.monotonicMs() >= dueMs) {
         pauseMs = Math.min(pauseMs * 2, askAgainMs[1])
         dueMs = options.clock.monotonicMs() + pauseMs
-        void this.introduce()
+        this.#introduceAgain()
       }
     })
   }
@@ -157,7 +162,7 @@ export class Member {
       )
     }
     const addresses = await peers.listen()
-    const connected = await connectControl({
+    control = await connectControl({
       fleet,
       id,
       identity,
@@ -176,9 +181,20 @@ export class Member {
       await peers.close()
       throw error
     })
-    control = connected
-    connected.onOffline((reason) => options.log('hub lost', { reason }))
-    connected.onOnline(() => options.log('hub found again', {}))
+    control.onOffline((reason) => options.log('hub lost', { reason }))
+    control.onOnline(() => options.log('hub found again', {}))
+    const birth = birthOf(options, session.boxKey.publicKey)
+    return new Member({ options, bootId, control, peers, session, birth, events, addresses, refused })
+  }
+
+  /**
+   * Begins to hear the hub, which keeps an assignment for those who return, and introduces itself. Apart from `join`, so
+   * that whoever joined has the member in hand before the first event.
+   */
+  async begin(): Promise<void> {
+    const { control } = this
+    const { events, refused, addresses } = this.#parts
+    const { id } = this.options
     const guarded =
       <A extends unknown[]>(handler: (...given: A) => void) =>
       (...given: A): void => {
@@ -189,33 +205,30 @@ export class Member {
           refused(error)
         }
       }
-    const birth = birthOf(options, session.boxKey.publicKey)
-    const member = new Member(options, bootId, connected, peers, session, birth, events)
-    connected.on(
+    control.on(
       'root',
-      guarded(({ envelope, body }) => session.opened(envelope.from, body)),
+      guarded(({ envelope, body }) => this.#parts.session.opened(envelope.from, body)),
     )
-    connected.on(
+    control.on(
       'peer',
-      guarded(({ body }) => session.receive(body)),
+      guarded(({ body }) => this.#parts.session.receive(body)),
     )
-    connected.on(
+    control.on(
       'assignment',
       guarded(({ body }) => events.onAssignment(body)),
     )
-    connected.on('endpoint', ({ envelope, body }) => peers.reachableAt(envelope.from, body.addresses))
-    connected.on(
+    control.on('endpoint', ({ envelope, body }) => this.peers.reachableAt(envelope.from, body.addresses))
+    control.on(
       'blob',
       guarded(({ body }, levels) => events.onBlock(levels[1]!, Number(levels[2]), body)),
     )
-    connected.on('command', ({ body }) => {
-      if (body.name === 'rebirth') void member.introduce()
+    control.on('command', ({ body }) => {
+      if (body.name === 'rebirth') this.#introduceAgain()
       else events.onCommand(body.name)
     })
     // Said again by the control link on every connection, with the status.
-    await member.introduce()
-    await connected.publish('endpoint', [id], { addresses: addresses.map(({ host, port }) => ({ host, port })) })
-    return member
+    await this.introduce()
+    await control.publish('endpoint', [id], { addresses: addresses.map(({ host, port }) => ({ host, port })) })
   }
 
   /** The peers of the live plan; returns the requests that those no longer among them had not settled. */
@@ -228,15 +241,22 @@ export class Member {
   /** Says who we are; the hub answers with everything that it has for us. */
   async introduce(): Promise<void> {
     if (this.#isClosed) return
-    await this.control.publish('birth', [this.options.id], this.#birth)
+    await this.control.publish('birth', [this.options.id], this.#parts.birth)
+  }
+
+  #introduceAgain(): void {
+    this.introduce().catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error // closed meanwhile, or too much is waiting: there is a next time
+    })
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelAsking()
     await this.peers.close()
     await this.control.close()
-    this.#session.close()
+    this.#parts.session.close()
     await this.options.onClosed?.()
   }
 }

@@ -3,7 +3,7 @@
  * themselves by EDHOC. The ordinal grows with every root of a pair, so that no two sessions of an epoch share a name.
  */
 
-import { toHex } from '#shared/bytes.js'
+import { toHex, wipe } from '#shared/bytes.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import type { Random } from '#shared/random.js'
@@ -47,14 +47,14 @@ export class PairRoots {
         `${low.id} and ${high.id} have restarted too often in this epoch: start a new one`,
       )
     }
-    known?.root.fill(0)
+    if (known !== undefined) wipe(known.root)
     const fresh = { ordinal, root: this.#random(32), boots }
     this.#pairs.set(pair, fresh)
     return fresh
   }
 
   erase(): void {
-    for (const { root } of this.#pairs.values()) root.fill(0)
+    for (const { root } of this.#pairs.values()) wipe(root)
     this.#pairs.clear()
   }
 }

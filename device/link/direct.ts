@@ -195,19 +195,20 @@ export class DirectLinks {
       const known = this.#greeted(record, expected)
       cancelDeadline()
       this.#strangers.delete(stream)
-      if (expected === undefined) this.#sayHello(stream, known)
       if (!this.#isWanted(known.peer, expected)) {
         stream.destroy()
         return
       }
+      // From here on its frames are taken: they may follow our hello at once.
       channel = known
       carrier = new DirectCarrier(stream, known)
+      if (expected === undefined) this.#sayHello(stream, known)
       this.#cameUp(known, stream, carrier, expected)
     }
 
-    const takeFrame = (frame: Uint8Array, { peer }: Channel): void => {
-      const unwanted = channel!.receive(frame)
-      if (unwanted !== undefined) onRefused(unwanted, peer)
+    const takeFrame = (frame: Uint8Array, from: Channel): void => {
+      const unwanted = from.receive(frame)
+      if (unwanted !== undefined) onRefused(unwanted, from.peer)
     }
 
     const reader = new RecordReader(

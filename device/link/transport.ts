@@ -34,7 +34,8 @@ export function tcpTransport(host = '127.0.0.1', port = 0): Transport {
         onStream(socket, socket.remoteAddress ?? 'unknown')
       })
       await new Promise<void>((resolve, reject) => {
-        server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port)))
+        // Stays: what goes wrong with one connection later (too many open files) ends no process.
+        server.on('error', (error: NodeJS.ErrnoException) => reject(cannotListen(error, host, port)))
         server.listen({ host, port }, resolve)
       })
       const bound = (server.address() as AddressInfo).port

@@ -13,7 +13,7 @@ import {
   hkdfSync,
   type KeyObject,
 } from 'node:crypto'
-import { asBuffer, concat, equal, utf8 } from '../bytes.js'
+import { asBuffer, concat, equal, utf8, wipe } from '../bytes.js'
 import { encodeCanonical } from '../cbor.js'
 import { Refusal } from '../errors.js'
 
@@ -35,6 +35,7 @@ export interface BoxContext {
 
 const spkiPrefix = Buffer.from('302a300506032b656e032100', 'hex') // RFC 8410: SubjectPublicKeyInfo of X25519
 const tagBytes = 16
+const rootBytes = 32
 
 export function newBoxKey(): BoxKey {
   const { publicKey, privateKey } = generateKeyPairSync('x25519')
@@ -42,30 +43,31 @@ export function newBoxKey(): BoxKey {
   return { publicKey: Uint8Array.from(der.subarray(spkiPrefix.length)), privateKey }
 }
 
-/** Seals 32 bytes to `boxKey`. Throws `Refusal('forged')` for a key of low order. */
+/** Seals 32 bytes to `boxKey`. Throws `Refusal('forged')` for what is no X25519 key, or one of low order. */
 export function sealRoot(
   root: Uint8Array,
   boxKey: Uint8Array,
   context: BoxContext,
 ): { ephemeral: Uint8Array; box: Uint8Array } {
+  if (root.length !== rootBytes) throw new RangeError(`a root has ${rootBytes} bytes, not ${root.length}`)
   const own = newBoxKey()
   const key = boxSecret(own.privateKey, boxKey, own.publicKey, boxKey, context)
   // Zero nonce: the key is of this one box, because the ephemeral key is.
   const cipher = createCipheriv('chacha20-poly1305', key, Buffer.alloc(12), { authTagLength: tagBytes })
   const box = concat([cipher.update(root), cipher.final(), cipher.getAuthTag()])
-  key.fill(0)
+  wipe(key)
   return { ephemeral: own.publicKey, box }
 }
 
 /** The root in a box that was sealed to us. Throws `Refusal('forged')` for any other box. */
 export function openRoot(box: Uint8Array, ephemeral: Uint8Array, own: BoxKey, context: BoxContext): Uint8Array {
-  if (box.length !== 32 + tagBytes) throw new Refusal('forged', 'the box of the hub session does not open')
+  if (box.length !== rootBytes + tagBytes) throw new Refusal('forged', 'the box of the hub session does not open')
   const key = boxSecret(own.privateKey, ephemeral, ephemeral, own.publicKey, context)
   const decipher = createDecipheriv('chacha20-poly1305', key, Buffer.alloc(12), { authTagLength: tagBytes })
-  key.fill(0)
-  decipher.setAuthTag(asBuffer(box).subarray(32))
+  wipe(key)
+  decipher.setAuthTag(asBuffer(box).subarray(rootBytes))
   try {
-    return Uint8Array.from(concat([decipher.update(asBuffer(box).subarray(0, 32)), decipher.final()]))
+    return Uint8Array.from(concat([decipher.update(asBuffer(box).subarray(0, rootBytes)), decipher.final()]))
   } catch {
     throw new Refusal('forged', 'the box of the hub session does not open')
   }
@@ -80,6 +82,7 @@ function boxSecret(
 ): Buffer {
   let shared: Buffer
   try {
+    if (theirs.length !== 32) throw new RangeError('a key has 32 bytes')
     const publicKey = createPublicKey({ key: Buffer.concat([spkiPrefix, theirs]), format: 'der', type: 'spki' })
     shared = diffieHellman({ privateKey, publicKey })
   } catch {
@@ -88,6 +91,6 @@ function boxSecret(
   if (equal(shared, new Uint8Array(32))) throw new Refusal('forged', 'a box key of low order')
   const info = encodeCanonical(['ednn/1/root-box', fleet, device, bootId, epoch, ordinal, ephemeral, boxKey])
   const key = Buffer.from(hkdfSync('sha256', shared, utf8('ednn/1/root-box'), info, 32))
-  shared.fill(0)
+  wipe(shared)
   return key
 }
