@@ -7,7 +7,7 @@ import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import { isDeviceId, type DeviceId, type FleetId } from '#shared/ids.js'
 import type { Feeds, Level } from '#shared/onnx/session.js'
-import type { Assignment } from '#shared/protocol/messages.js'
+import { maxClients, type Assignment } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
@@ -221,7 +221,11 @@ export class Hub {
       inputs: cut.inputs,
       outputs: cut.outputs,
       windowFrames,
-      clients: this.#registry.clients().map((client) => client.id),
+      clients: this.#registry
+        .clients()
+        .filter(({ state }) => state === 'online')
+        .slice(0, maxClients)
+        .map((client) => client.id),
       stages: cut.segments.map((segment, index) => ({
         ...segment,
         device: devices[index]!.id,
@@ -315,7 +319,7 @@ export class Hub {
       await this.#tellRelay(id)
       const isNewClient = member.role === 'client' && this.#plan !== undefined && !this.#plan.clients.includes(id)
       if (isNewClient) {
-        this.#plan = { ...this.#plan!, clients: [...this.#plan!.clients, id] }
+        this.#plan = { ...this.#plan!, clients: [...this.#clientsThatStay(this.#plan!), id] }
         await this.#applyPlan()
         return
       }
@@ -326,6 +330,14 @@ export class Hub {
     } catch (error) {
       this.#refuse(error, id)
     }
+  }
+
+  /** All that are in the plan, as long as there is room for one more; else those that are here. */
+  #clientsThatStay({ clients }: Plan): readonly DeviceId[] {
+    if (clients.length < maxClients) return clients
+    const here = clients.filter((id) => this.#registry.get(id)?.state === 'online')
+    if (here.length < maxClients) return here
+    throw new Refusal('over-limit', `${maxClients} clients share the pipeline: close one of them first`)
   }
 
   async #tellRelay(id: DeviceId): Promise<void> {

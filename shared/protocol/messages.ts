@@ -105,7 +105,15 @@ export const segmentFile = z.strictObject({
 })
 export type SegmentFile = z.infer<typeof segmentFile>
 
-const edges = { plan: uint, model: text(64), stages: z.int().min(1).max(256), clients: z.array(deviceId).max(64) }
+/** Clients of one plan. */
+export const maxClients = 64
+
+const edges = {
+  plan: uint,
+  model: text(64),
+  stages: z.int().min(1).max(256),
+  clients: z.array(deviceId).max(maxClients),
+}
 
 /** What the hub wants of a device (retained, desired state): the device reports `assigned` until the two agree. */
 export const assignment = z.strictObject({
