@@ -7,6 +7,7 @@ import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Feeds, Level } from '#shared/onnx/session.js'
+import { maxClients } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { Briefing } from './briefing.js'
 import type { Broker } from './bus/broker.js'
@@ -233,7 +234,11 @@ export class Hub {
       model: name,
       inputs: cut.inputs,
       outputs: cut.outputs,
-      clients: this.#registry.clients().map((client) => client.id),
+      clients: this.#registry
+        .clients()
+        .filter(({ state }) => state === 'online')
+        .slice(0, this.#options.maxClients ?? maxClients)
+        .map((client) => client.id),
       stages: cut.segments.map((segment, index) => ({
         ...segment,
         device: devices[index]!.id,
