@@ -32,6 +32,7 @@ export interface RunningHub {
   readonly uri: string
   readonly fleet: FleetId
   readonly hubKey: string
+  readonly relayPort: number
   /** The same as the command line of a device. */
   readonly joinArguments: readonly string[]
   close(): Promise<void>
@@ -68,6 +69,7 @@ export async function startHub(options: StartOptions): Promise<RunningHub> {
       uri,
       fleet,
       hubKey,
+      relayPort: relay.address!.port,
       joinArguments: ['--hub', uri, '--fleet', fleet, '--hub-key', hubKey],
       close: () => hub.close(),
     }
