@@ -66,8 +66,10 @@ export class Briefing {
     }
     plan.stages.forEach(({ device }, index) => this.#want(device, stageWork(plan, index)))
     for (const client of plan.clients) this.#want(client, clientWork(plan))
+    // Whoever has work may still have no peer: the only stage, before the first client.
+    const isIn = new Set<DeviceId>([...plan.stages.map(({ device }) => device), ...plan.clients])
     for (const [id, { work }] of this.#desired) {
-      if (!peers.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
+      if (!isIn.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
     }
     for (const [id, assignment] of this.#desired) {
       await bus.publish('assignment', [id], assignment)

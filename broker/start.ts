@@ -34,6 +34,7 @@ export interface RunningHub {
   readonly uri: string
   readonly fleet: FleetId
   readonly hubKey: string
+  readonly relayPort: number
   /** The same as the command line of a device. */
   readonly joinArguments: readonly string[]
   close(): Promise<void>
@@ -70,6 +71,7 @@ export async function startHub(options: StartOptions): Promise<RunningHub> {
       uri,
       fleet,
       hubKey,
+      relayPort: relay.address!.port,
       joinArguments: ['--hub', uri, '--fleet', fleet, '--hub-key', hubKey],
       close: () => hub.close(),
     }

@@ -13,6 +13,17 @@ const model = buildModel({
   weights: { w: noise([3, 3], 'w') },
 })
 
+t.test('the only stage of a plan has its work before there is a client', async (t) => {
+  const fleet = await Fleet.start({ devices: 1 })
+  await fleet.deploy({ name: 'small', model, stages: 1 })
+  t.match(fleet.devices[0]!.device.report, { state: 'ready', blocks: { have: 1, of: 1 } })
+  const client = await fleet.addClient()
+  await fleet.during(client.ready())
+  const { hops } = await fleet.during(client.infer({ x: floats([1, 3], [1, 2, 3]) }))
+  t.equal(hops.length, 1)
+  await fleet.close()
+})
+
 t.test('clients that have left make room for new ones', async (t) => {
   const fleet = await Fleet.start({ devices: 2, maxClients })
   await fleet.deploy({ name: 'small', model, stages: 2 })

@@ -1,14 +1,15 @@
 /** A standalone hub, its devices and a client, each a process that can die at any moment. */
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { blockBytes } from '#broker/models/delivery.js'
 import { connect, type Client, type Tensor } from '#device/connect.js'
 import { prepare } from '#shared/onnx/prepare.js'
 import { loadEngine } from '#shared/onnx/session.js'
 import { sameBits } from '#shared/onnx/tensor.js'
 import { labelledWorkload } from '#scripts/demo/workload.js'
-import { digits, Running, startDevice, startHub } from '#test/support/processes.js'
+import { digits, Running } from '#test/support/processes.js'
 import { recordingTo, type RecordedDevice, type RecordedHub } from '#test/support/recorded.js'
 
 const recorded = join(import.meta.dirname, '../support/recorded.js')
@@ -28,12 +29,15 @@ class RecordedFleet {
   readonly #t: Test
   readonly #folder: string
   readonly #stages: number
+  readonly #link: 'direct' | 'relay' | 'auto'
   #member!: { hub: string; fleet: string; hubKey: string }
   #processes = 0
   hub!: Running
+  relayPort = 0
 
-  constructor(t: Test, stages: number) {
+  constructor(t: Test, stages: number, link: 'direct' | 'relay' | 'auto' = 'auto') {
     this.#t = t
+    this.#link = link
     this.#folder = t.testdir({ seals: {} })
     this.#stages = stages
   }
@@ -48,7 +52,8 @@ class RecordedFleet {
       stages: this.#stages,
     }
     this.hub = new Running(this.#t, recorded, ['hub', JSON.stringify(given)])
-    const [, hub, fleet, hubKey] = await this.hub.says(/^hub (\S+) (\S+) (\S+)$/m)
+    const [, hub, fleet, hubKey, relayPort] = await this.hub.says(/^hub (\S+) (\S+) (\S+) (\d+)$/m)
+    this.relayPort = Number(relayPort)
     this.#member = { hub: hub!, fleet: fleet!, hubKey: hubKey! }
   }
 
@@ -57,15 +62,13 @@ class RecordedFleet {
   }
 
   device(name: string, more: Partial<RecordedDevice> = {}): Running {
-    const settings = { ...this.#member, state: join(this.#folder, name), name }
+    const settings = { ...this.#member, link: this.#link, state: join(this.#folder, name), name }
     const given: RecordedDevice = { settings, seals: this.seals(), ...more }
     return new Running(this.#t, recorded, ['device', JSON.stringify(given)])
   }
 
   async client(): Promise<Client> {
-    const client = await connect(this.#member, { aeads: recordingTo(this.seals()) })
-    this.#t.teardown(() => client.close())
-    return client
+    return connect({ ...this.#member, link: this.#link }, { aeads: recordingTo(this.seals()) })
   }
 
   seals(): string {
@@ -139,6 +142,63 @@ t.test('devices killed in mid-stream come back, nothing is lost, and no key and 
   })
   await Promise.all(restarts)
   t.equal(restarts.length, 3)
+  await client.close()
   const seals = fleet.assertNoNonceTwice()
   t.ok(seals > 120 * 4, `${seals} seals were recorded`)
 })
+
+t.test('a device that dies during the delivery gets the rest when it returns, and nothing a second time', async (t) => {
+  const fleet = new RecordedFleet(t, 1)
+  await fleet.startHub()
+  const dying = fleet.device('a', { dieAfterBlocks: 10 })
+  t.match(await dying.ended, { signal: 'SIGKILL' })
+  const [, bytes] = await dying.says(/^segment of (\d+) bytes$/m)
+  t.equal(blocksOf(dying), 10)
+
+  const returned = fleet.device('a')
+  await returned.says(/^stage ready$/m)
+  t.equal(blocksOf(returned), Math.ceil(Number(bytes) / blockBytes) - 10, 'only what was missing was sent')
+
+  await returned.stop('SIGKILL')
+  const late = fleet.device('a')
+  await late.says(/^stage ready$/m)
+  t.equal(blocksOf(late), 0, 'who has the whole file needs its key only')
+  const client = await fleet.client()
+  await client.ready(60_000)
+  await stream(t, client, await reference(t), [0, 10])
+  await client.close()
+  fleet.assertNoNonceTwice()
+})
+
+function blocksOf({ stdout }: Running): number {
+  return [...stdout.matchAll(/^block \d+$/gm)].length
+}
+
+for (const link of ['direct', 'relay'] as const) {
+  t.test(`a hub that is killed and comes back finds its fleet again, over ${link} links`, async (t) => {
+    const fleet = new RecordedFleet(t, 2, link)
+    await fleet.startHub()
+    const devices = ['a', 'b'].map((name) => fleet.device(name))
+    const expected = await reference(t)
+    await fleet.hub.says(/^ready$/m)
+    const client = await fleet.client()
+    await client.ready(60_000)
+    await stream(t, client, expected, [0, 10])
+
+    const { port, relayPort } = fleet
+    await fleet.hub.stop('SIGKILL')
+    // Direct links need no hub.
+    if (link === 'direct') await stream(t, client, expected, [10, 30])
+    await fleet.startHub({ port, relayPort })
+    await fleet.hub.says(/^ready$/m)
+    for (const device of devices) t.ok(device.isRunning)
+    await stream(t, client, expected, [30, 50])
+
+    const other = await fleet.client()
+    await other.ready(60_000)
+    await stream(t, other, expected, [50, 60])
+    await client.close()
+    await other.close()
+    fleet.assertNoNonceTwice()
+  })
+}

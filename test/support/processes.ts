@@ -62,8 +62,12 @@ export class Running {
       this.#look()
       return { status, signal } as Ended
     })
+    // Also when the test itself falls over.
+    const kill = (): void => void this.#child.kill('SIGKILL')
+    process.once('exit', kill)
+    void this.ended.then(() => process.off('exit', kill))
     t.teardown(async () => {
-      if (this.isRunning) this.#child.kill('SIGKILL')
+      kill()
       await this.ended
     })
   }

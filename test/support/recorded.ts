@@ -45,8 +45,8 @@ function say(line: string): void {
 }
 
 async function runHub({ settings, seals, model, stages }: RecordedHub): Promise<void> {
-  const { hub, uri, fleet, hubKey } = await openHub(settings, { aeads: recordingTo(seals) })
-  say(`hub ${uri} ${fleet} ${hubKey}`)
+  const { hub, uri, fleet, hubKey, relayPort } = await openHub(settings, { aeads: recordingTo(seals) })
+  say(`hub ${uri} ${fleet} ${hubKey} ${relayPort}`)
   const bytes = readFileSync(model)
   const { graph } = await readCanonical(bytes, dirname(model))
   const { inputs } = await readGoldenSet(join(dirname(model), 'test_data_set_0'))

@@ -26,7 +26,7 @@ for (const where of ['main', 'worker']) {
     const [command, args] = unwatchedNode(join(folder, 'run.mjs'))
     const home = join(folder, 'home')
     // Where it finds `CI` it reports nothing either: that must not be what is tested.
-    const { CI, XDG_CACHE_HOME, ORT_DISABLE_TELEMETRY, ...env } = process.env
+    const { CI: _ci, XDG_CACHE_HOME: _cache, ORT_DISABLE_TELEMETRY: _ort, ...env } = process.env
     const ended = spawnSync(command, args, {
       env: { ...env, HOME: home, TMPDIR: join(folder, 'tmp') },
       encoding: 'utf8',
