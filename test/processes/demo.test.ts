@@ -28,7 +28,15 @@ async function completes(
 ): Promise<Summary> {
   const { running, left } = demo(
     t,
-    ...['--once', '--json', '--requests', `${requests}`, '--devices', `${devices}`, '--link', link, ...more],
+    '--once',
+    '--json',
+    '--requests',
+    `${requests}`,
+    '--devices',
+    `${devices}`,
+    '--link',
+    link,
+    ...more,
   )
   const { status } = await running.ended
   t.equal(status, 0, running.stderr)
