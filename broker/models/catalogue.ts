@@ -80,7 +80,7 @@ function sumBytes(ports: readonly Port[]): number {
 export type FromCutter =
   | { kind: 'costs'; costs: CutCosts; stages: number }
   | { kind: 'cut'; cut: CutModel }
-  | { kind: 'refused'; code: string; message: string }
+  | { kind: 'refused'; code: RefusalCode; message: string }
 
 /** The same in a worker thread of its own: the hub's loop stays free. */
 export async function cutModelInWorker(request: CutRequest, partition: Partition): Promise<CutModel> {
@@ -93,7 +93,7 @@ export async function cutModelInWorker(request: CutRequest, partition: Partition
     return await new Promise<CutModel>((resolve, reject) => {
       worker.on('message', (said: FromCutter) => {
         if (said.kind === 'cut') resolve(said.cut)
-        else if (said.kind === 'refused') reject(new Refusal(said.code as RefusalCode, said.message))
+        else if (said.kind === 'refused') reject(new Refusal(said.code, said.message))
         else {
           decide(said.costs, said.stages).catch((error: unknown) => {
             worker.postMessage(undefined) // nothing to cut: the worker ends
@@ -101,17 +101,20 @@ export async function cutModelInWorker(request: CutRequest, partition: Partition
           })
         }
       })
-      worker.once('error', reject)
-      worker.once('exit', (code) =>
-        reject(
-          new Refusal(
-            'bad-model',
-            `the worker that cuts models ended with status ${code}: the model may be too large for this machine`,
-          ),
-        ),
-      )
+      worker.once('error', (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ERR_WORKER_OUT_OF_MEMORY') reject(tooLarge('it ran out of memory'))
+        else reject(error)
+      })
+      worker.once('exit', (code) => reject(tooLarge(`it ended with status ${code}`)))
     })
   } finally {
     await ended
   }
+}
+
+function tooLarge(why: string): Refusal {
+  return new Refusal(
+    'bad-model',
+    `the worker that cuts models did not finish, ${why}: the model may be too large for this machine`,
+  )
 }

@@ -6,7 +6,7 @@ import type { Aeads } from '#shared/crypto/aead.js'
 import { sealFile } from '#shared/crypto/stream.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
-import { blocksAsked } from '#shared/protocol/blocks.js'
+import { blocksAsked, maxSegmentBytes } from '#shared/protocol/blocks.js'
 import type { BlobGet, SegmentFile } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 
@@ -14,6 +14,8 @@ import type { Random } from '#shared/random.js'
 export const blockBytes = 64 << 10
 export const maxBlockBytes = 1 << 20
 export const maxBlocks = 8192
+/** Header and tags of the largest file. */
+const maxFileOverhead = 1 << 20
 /** Blocks sent for one request at most; the device asks for the rest. */
 export const maxBlocksPerAsk = 64
 
@@ -34,16 +36,19 @@ export interface SealRequest {
   readonly plain: Uint8Array
 }
 
-/** Seals one segment for one device under a fresh key. Throws `Refusal('bad-segment')` for one over 8 GiB. */
+/** Seals one segment for one device under a fresh key. Throws `Refusal('bad-segment')` for one over `maxSegmentBytes`. */
 export function sealSegment(request: SealRequest, random: Random, aeads: Aeads): SealedSegment {
   const { device, name, version, modelId, plain } = request
+  if (plain.length > maxSegmentBytes - maxFileOverhead) {
+    throw new Refusal(
+      'bad-segment',
+      `segment '${name}' has ${plain.length} bytes, a device takes ${maxSegmentBytes}: cut the model into more segments`,
+    )
+  }
   const dek = random(32)
   const bytes = sealFile(plain, { dek, model: modelId, segment: name, version, device, random, aeads })
   let size = blockBytes
   while (size < maxBlockBytes && bytes.length / size > maxBlocks / 4) size *= 2
-  if (bytes.length / size > maxBlocks) {
-    throw new Refusal('bad-segment', `segment '${name}' has ${bytes.length} bytes: cut the model into more segments`)
-  }
   const hashes: Uint8Array[] = []
   for (let at = 0; at < bytes.length; at += size) hashes.push(sha256(bytes.subarray(at, at + size)))
   const file = {

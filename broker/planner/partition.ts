@@ -22,10 +22,13 @@ export const hopEndUsPerByte = 0.0009
 /**
  * The `stages - 1` cuts with the smallest bottleneck; of those the one with the fewest bytes crossing. Exact, by dynamic
  * programming over the cuts: O(stages x cuts^2).
- * Throws `Refusal('cannot-cut')` when there are fewer legal cuts than needed.
+ * Throws `Refusal('cannot-cut')` when there are fewer legal cuts than needed, or for no number of stages.
  */
 export function partition(costs: ChainCosts, stages: number): number[] {
   const { nodeUs, cuts } = costs
+  if (!Number.isInteger(stages) || stages < 1) {
+    throw new Refusal('cannot-cut', `a model is cut into 1 or more segments, not into ${stages}`)
+  }
   if (cuts.length < stages - 1) {
     throw new Refusal(
       'cannot-cut',
@@ -41,36 +44,46 @@ export function partition(costs: ChainCosts, stages: number): number[] {
     2 * hopEndUs +
     hopEndUsPerByte * (places[from]!.bytes + places[to]!.bytes)
 
-  interface Best {
-    readonly worstUs: number
-    readonly bytes: number
-    readonly from: number
-  }
-  // best[k][j]: the best way to have k stages end at place j.
-  let best: (Best | undefined)[] = places.map((_, j) => (j === 0 ? { worstUs: 0, bytes: 0, from: -1 } : undefined))
-  const history: (Best | undefined)[][] = []
-  for (let k = 1; k <= stages; k++) {
-    const next = places.map((place, j): Best | undefined => {
-      if (k < stages && j === places.length - 1) return undefined
-      let found: Best | undefined
-      for (let i = 0; i < j; i++) {
-        const earlier = best[i]
-        if (earlier === undefined) continue
-        const worstUs = Math.max(earlier.worstUs, stepUs(i, j))
-        const bytes = earlier.bytes + place.bytes
-        if (found === undefined || worstUs < found.worstUs || (worstUs === found.worstUs && bytes < found.bytes)) {
-          found = { worstUs, bytes, from: i }
-        }
+  const last = places.length - 1
+  const fastest = bestPath(last, stages, (sofarUs, from, to) => Math.max(sofarUs, stepUs(from, to)))
+  // Among all with this bottleneck, and not among those that were fastest at every place on the way.
+  const path = bestPath(last, stages, (sofarBytes, from, to) =>
+    stepUs(from, to) <= fastest.value ? sofarBytes + places[to]!.bytes : Infinity,
+  )
+  return path.through.map((place) => places[place]!.at)
+}
+
+/**
+ * The way from place 0 to place `last` in so many steps, each to a later place, with the smallest value; `step` adds the
+ * step from one place to another to a value, and must not make a smaller value the larger one.
+ */
+function bestPath(
+  last: number,
+  steps: number,
+  step: (value: number, from: number, to: number) => number,
+): { value: number; through: number[] } {
+  let values = Array.from({ length: last + 1 }, (_, place) => (place === 0 ? 0 : Infinity))
+  const cameFrom: number[][] = []
+  for (let k = 1; k <= steps; k++) {
+    const from = values.map(() => -1)
+    const next = values.map((_, to) => {
+      let best = Infinity
+      for (let place = 0; place < to; place++) {
+        if (values[place] === Infinity) continue
+        const value = step(values[place]!, place, to)
+        if (value >= best) continue
+        best = value
+        from[to] = place
       }
-      return found
+      return best
     })
-    history.push(next)
-    best = next
+    cameFrom.push(from)
+    values = next
   }
-  const chosen: number[] = []
-  for (let k = stages, j = places.length - 1; k > 1; k--) {
-    j = history[k - 1]![j]!.from
-    chosen.unshift(places[j]!.at)
+  const through: number[] = []
+  for (let k = steps, place = last; k > 1; k--) {
+    place = cameFrom[k - 1]![place]!
+    through.unshift(place)
   }
-  return chosen
+  return { value: values[last]!, through }
 }

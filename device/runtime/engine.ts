@@ -69,8 +69,12 @@ export async function timedRun(session: EngineSession, feeds: Feeds, fetches: re
   return { outputs, computeUs: Math.round((performance.now() - startMs) * 1000) }
 }
 
-async function openInWorker(model: Uint8Array<ArrayBuffer>): Promise<StageEngine> {
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { name: 'inference' })
+/** The engine in a worker thread, whose entry answers as `worker.ts` does. */
+export async function openInWorker(
+  model: Uint8Array<ArrayBuffer>,
+  entry = new URL('./worker.js', import.meta.url),
+): Promise<StageEngine> {
+  const worker = new Worker(entry, { name: 'inference' })
   const waiting = new Map<number, { resolve: (ran: Ran) => void; reject: (reason: unknown) => void }>()
   let next = 0
   let broken: Refusal | undefined

@@ -3,10 +3,13 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Refusal } from '#shared/errors.js'
-import { balancedCuts } from '#shared/onnx/balance.js'
+import { partition } from '#broker/planner/partition.js'
 import { legalCuts } from '#shared/onnx/cuts.js'
 import { chain, type Segment } from '#shared/onnx/extract.js'
+import type { Prepared } from '#shared/onnx/prepare.js'
 import { profile } from '#shared/onnx/profile.js'
+import type { Engine, Feeds } from '#shared/onnx/session.js'
+import { byteLength, type Port } from '#shared/onnx/tensor.js'
 import { prepareSource, readSource, type SourceOptions } from './model-source.js'
 import { showBytes, table } from './model-table.js'
 
@@ -20,7 +23,7 @@ export async function splitModel(file: string, options: SplitOptions): Promise<v
   const { into, at, out } = options
   if ((into === undefined) === (at === undefined)) throw new Refusal('usage', 'give either --into N or --at a,b,…')
   const { engine, prepared, sample } = await prepareSource(await readSource(file, options), options)
-  const cuts = at ?? balancedCuts(legalCuts(prepared), await profile(prepared, engine, sample), into ?? 1)
+  const cuts = at ?? (await balanced(prepared, engine, sample, into ?? 1))
   const segments = chain(prepared, cuts)
   const listed = segments.map((segment, index) => describe(segment, index))
   await mkdir(out, { recursive: true })
@@ -41,6 +44,15 @@ export async function splitModel(file: string, options: SplitOptions): Promise<v
     `tessera: the segments in '${out}' are not encrypted; deliver models with the hub, which seals them\n`,
   )
   process.stdout.write(options.json ? `${JSON.stringify(manifest)}\n` : overview(segments))
+}
+
+/** The cuts that the hub would make for equal devices. */
+async function balanced(prepared: Prepared, engine: Engine, sample: Feeds, into: number): Promise<number[]> {
+  const sum = (ports: readonly Port[]): number => ports.reduce((bytes, port) => bytes + byteLength(port), 0)
+  const { inputs, outputs } = prepared
+  const nodeUs = await profile(prepared, engine, sample)
+  const costs = { nodeUs, cuts: legalCuts(prepared), inputBytes: sum(inputs), outputBytes: sum(outputs) }
+  return partition(costs, into)
 }
 
 function fileOf(index: number): string {

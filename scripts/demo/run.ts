@@ -130,7 +130,6 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
         folder: workload.folder,
         sample: workload.sample,
         stages: devices,
-        windowFrames: Math.max(options.window, 1),
       }),
     ])
     deployment.segmentBytes.forEach((bytes, i) =>

@@ -132,8 +132,6 @@ export const assignment = z.strictObject({
       sends: ports,
       runInputs: ports,
       runOutputs: ports,
-      /** Frames that may be on their way through this stage at once. */
-      windowFrames: z.int().min(1).max(1024),
     }),
     z.strictObject({
       kind: z.literal('client'),
@@ -142,7 +140,6 @@ export const assignment = z.strictObject({
       last: deviceId,
       inputs: ports,
       outputs: ports,
-      windowFrames: z.int().min(1).max(1024),
     }),
   ]),
 })

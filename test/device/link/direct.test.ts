@@ -377,7 +377,7 @@ t.test(
     const { node, clock, pass, network, turns, close } = await world([idA, idB])
     const a = node(idA)
     network.cut(idA, idB)
-    a.links.dial(idB, [...address('d00' as DeviceId), ...address(idB)])
+    a.links.dial(idB, [...address('d00'), ...address(idB)])
     const atMs: number[] = []
     let seen = 0
     for (let ms = 0; ms < 30_000; ms += 25) {

@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import { asBuffer } from '#shared/bytes.js'
-import { balancedCuts } from '#shared/onnx/balance.js'
 import { crossing, illegalCuts, legalCuts } from '#shared/onnx/cuts.js'
 import { chain, extract, range } from '#shared/onnx/extract.js'
 import { prepare, type Prepared } from '#shared/onnx/prepare.js'
@@ -209,40 +208,4 @@ t.test('a stage refuses tensors that are not those it receives', async (t) => {
     runChain(loaded, { ...feeds, late: noise([4], 'l') }),
   )
   await release(loaded)
-})
-
-t.test('balanced cuts make the slowest segment as fast as any choice of cuts can', (t) => {
-  const instance = fc.record({
-    costs: fc.array(fc.nat(20), { minLength: 2, maxLength: 7 }),
-    parts: fc.integer({ min: 1, max: 4 }),
-    skip: fc.nat(6),
-  })
-  fc.assert(
-    fc.property(instance, ({ costs, parts, skip }) => {
-      const cuts = costs
-        .slice(1)
-        .map((_, i) => ({ at: i + 1, tensors: [], bytes: i }))
-        .filter((_, i) => i !== skip)
-      fc.pre(parts <= cuts.length + 1)
-      const slowest = (at: readonly number[]): number => {
-        const borders = [0, ...at, costs.length]
-        return Math.max(
-          ...borders.slice(1).map((to, i) => costs.slice(borders[i], to).reduce((sum, cost) => sum + cost, 0)),
-        )
-      }
-      const choices = cuts
-        .reduce<number[][]>((sets, { at }) => [...sets, ...sets.map((set) => [...set, at])], [[]])
-        .filter((set) => set.length === parts - 1)
-      const chosen = balancedCuts(cuts, costs, parts)
-      return chosen.length === parts - 1 && slowest(chosen) === Math.min(...choices.map(slowest))
-    }),
-  )
-  t.end()
-})
-
-t.test('more segments than cuts allow are refused', async (t) => {
-  await refuses(t, 'cannot-cut', /into 1 to 4 segments, not into 5/, () =>
-    balancedCuts(legalCuts(routed), [1, 1, 1, 1], 5),
-  )
-  await refuses(t, 'cannot-cut', /not into 0/, () => balancedCuts(legalCuts(routed), [1, 1, 1, 1], 0))
 })

@@ -1,0 +1,339 @@
+import t from 'tap'
+import { transferable, type StageEngine } from '#device/runtime/engine.js'
+import { maxRetainedBytes, Stage, unclaimedMs, type StagePlace } from '#device/runtime/stage.js'
+import { Refusal } from '#shared/errors.js'
+import type { DeviceId } from '#shared/ids.js'
+import type { Feeds } from '#shared/onnx/session.js'
+import type { Port, Tensor } from '#shared/onnx/tensor.js'
+import type { Activation, WireTensor } from '#shared/protocol/tensors.js'
+import type { RequestKey } from '#shared/session/requests.js'
+import { WatchedClock } from '#test/support/pipeline-world.js'
+
+const client: DeviceId = 'd000000000000000000000000000000aa'
+const upstream: DeviceId = 'd000000000000000000000000000000bb'
+const stranger: DeviceId = 'd000000000000000000000000000000cc'
+const run = new Uint8Array(8)
+const port = (name: string, more: Partial<Port> = {}): Port => ({ name, dtype: 'float32', shape: [2], ...more })
+const tensor = (name: string, values = [1, 2], dtype = 'float32'): WireTensor => ({
+  name,
+  dtype,
+  shape: [values.length],
+  data: new Uint8Array(Float32Array.from(values).buffer),
+})
+const turns = async (): Promise<void> => {
+  for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+/** A stage in the middle that doubles `x` into `y`, and what it said; `place` and `engine` may be changed. */
+function stageOf(
+  place: Partial<StagePlace> = {},
+  compute: (feeds: Feeds) => Promise<Record<string, Tensor>> = doubled,
+) {
+  const clock = new WatchedClock()
+  const sent: Activation[] = []
+  const settled: [DeviceId, number][] = []
+  let isClosed = false
+  const engine: StageEngine = {
+    mode: 'inline',
+    run: async (feeds) => ({ outputs: await compute(feeds), computeUs: 5 }),
+    close: () => {
+      isClosed = true
+      return Promise.resolve()
+    },
+  }
+  const events = {
+    refuse: undefined as ((activation: Activation) => Refusal | undefined) | undefined,
+    send: (activation: Activation): void => {
+      const refusal = events.refuse?.(activation)
+      if (refusal !== undefined) throw refusal
+      sent.push(activation)
+    },
+    settle: (to: DeviceId, { request }: RequestKey): void => void settled.push([to, request]),
+  }
+  const whole: StagePlace = {
+    plan: 7,
+    stage: 1,
+    stages: 3,
+    upstream,
+    receives: [port('x')],
+    sends: [port('y')],
+    runInputs: [port('x')],
+    runOutputs: [port('y')],
+    ...place,
+  }
+  const stage = new Stage({ place: whole, engine, events, clock })
+  const taken: number[] = []
+  return {
+    clock,
+    sent,
+    settled,
+    events,
+    stage,
+    taken,
+    get isClosed() {
+      return isClosed
+    },
+    arrive: (request: number, more: Partial<Activation> = {}, from: DeviceId = upstream): void => {
+      const hops = Array.from({ length: whole.stage }, (_, stage) => ({ stage, queuedUs: 0, computeUs: 1, sealUs: 0 }))
+      const tensors = [tensor('x', [request, 1])]
+      const { plan, stage: index } = whole
+      const activation = { plan, client, run, request, low: 0, stage: index, hops, tensors, ...more }
+      stage.arrived({ activation, from, openUs: 3, took: () => taken.push(request) })
+    },
+    key: (request: number): RequestKey => ({ client, run, request }),
+  }
+}
+
+async function doubled(feeds: Feeds): Promise<Record<string, Tensor>> {
+  const { data } = feeds['x']!
+  const values = new Float32Array(Uint8Array.from(data as Uint8Array).buffer).map((value) => 2 * value)
+  return { y: { dtype: 'float32', shape: [values.length], data: new Uint8Array(values.buffer) } }
+}
+const valuesOf = ({ data }: WireTensor): number[] => [...new Float32Array(Uint8Array.from(data as Uint8Array).buffer)]
+
+t.test(
+  'a request is computed, passed on with its hop, and settled upstream only when it is settled downstream',
+  async (t) => {
+    const { stage, sent, settled, taken, arrive, key } = stageOf()
+    arrive(4)
+    await turns()
+    t.strictSame(
+      sent.map(({ request, stage, tensors }) => [request, stage, valuesOf(tensors[0]!)]),
+      [[4, 2, [8, 2]]],
+    )
+    t.match(sent[0]!.hops, [{ stage: 0 }, { stage: 1, computeUs: 5, sealUs: 3 }])
+    t.ok(taken.includes(4))
+    t.strictSame(settled, [])
+    t.equal(stage.retained, 1)
+    stage.settled([key(4)])
+    t.strictSame(settled, [[upstream, 4]])
+    t.strictSame([stage.retained, stage.open, stage.queued], [0, 0, 0])
+    stage.settled([key(4), key(99)])
+    t.equal(stage.retained, 0, 'what is settled again, or was never here, counts for nothing')
+  },
+)
+
+t.test(
+  'a copy is not computed again: before the result it is dropped, after it the sender hears that it is settled',
+  async (t) => {
+    const { stage, sent, settled, taken, arrive, key } = stageOf()
+    arrive(0)
+    arrive(0)
+    t.strictSame(taken, [0, 0], 'the copy left the queue at once, too')
+    await turns()
+    arrive(0)
+    stage.settled([key(0)])
+    arrive(0)
+    await turns()
+    t.equal(sent.length, 1)
+    t.strictSame(settled, [
+      [upstream, 0],
+      [upstream, 0],
+    ])
+    t.equal(stage.counters.duplicates, 3)
+  },
+)
+
+t.test(
+  'tensors that the segment only passes on are the same behind it, though the engine took the memory of its own',
+  async (t) => {
+    const both = [port('x'), port('skip'), port('both')]
+    const greedy = async (feeds: Feeds): Promise<Record<string, Tensor>> => {
+      const outputs = await doubled(feeds)
+      structuredClone(0, { transfer: transferable(feeds) })
+      return outputs
+    }
+    const { sent, arrive } = stageOf(
+      { receives: both, runInputs: [port('x'), port('both')], sends: [port('skip'), port('y'), port('both')] },
+      greedy,
+    )
+    // All in one buffer, as they come off the wire.
+    const buffer = new Float32Array([1, 2, 3, 4, 5, 6]).buffer
+    const tensors = ['x', 'skip', 'both'].map((name, i) => ({
+      name,
+      dtype: 'float32',
+      shape: [2],
+      data: new Uint8Array(buffer, i * 8, 8),
+    }))
+    arrive(0, { tensors })
+    await turns()
+    t.strictSame(
+      sent[0]!.tensors.map((one) => [one.name, valuesOf(one)]),
+      [
+        ['skip', [3, 4]],
+        ['y', [2, 4]],
+        ['both', [5, 6]],
+      ],
+    )
+  },
+)
+
+t.test('a wrong tensor is the failure of its request, told downstream, and harms no other', async (t) => {
+  const wrong: [string, readonly WireTensor[]][] = [
+    ['missing', []],
+    ['of another name', [tensor('z')]],
+    ['of another type', [tensor('x', [1, 2], 'int32')]],
+    ['of another shape', [tensor('x', [1, 2, 3])]],
+    ['of fewer bytes', [{ ...tensor('x'), data: new Uint8Array(4) }]],
+    ['strings', [{ ...tensor('x'), data: ['a', 'b'] }]],
+  ]
+  const { stage, sent, arrive, taken } = stageOf()
+  for (const [i, [, tensors]] of wrong.entries()) arrive(i, { tensors })
+  arrive(wrong.length)
+  await turns()
+  for (const [i, [what]] of wrong.entries()) {
+    const told = sent.find(({ request }) => request === i)!
+    t.match(told.failure, { code: 'bad-tensor', message: /^stage 1: .*'x'/ }, what)
+    t.strictSame(told.tensors, [])
+  }
+  const good = sent.find(({ request }) => request === wrong.length)!
+  t.strictSame([good.failure, valuesOf(good.tensors[0]!)], [undefined, [12, 2]])
+  t.equal(stage.counters.failures, wrong.length)
+  t.strictSame(new Set(taken), new Set([0, 1, 2, 3, 4, 5, 6]))
+})
+
+t.test('a port whose shape depends on values takes any shape of its type', async (t) => {
+  const { sent, arrive } = stageOf({
+    receives: [port('x', { varies: true })],
+    runInputs: [port('x', { varies: true })],
+  })
+  arrive(0, { tensors: [tensor('x', [1, 2, 3, 4])] })
+  arrive(1, { tensors: [tensor('x', [1], 'int32')] })
+  await turns()
+  t.strictSame(valuesOf(sent.find(({ request }) => request === 0)!.tensors[0]!), [2, 4, 6, 8])
+  t.equal(sent.find(({ request }) => request === 1)!.failure?.code, 'bad-tensor')
+})
+
+t.test('what the engine cannot do is the failure of its request; what only a bug does is not swallowed', async (t) => {
+  const { sent, arrive } = stageOf({}, async (feeds) => {
+    if (valuesOf({ name: 'x', ...feeds['x']! })[0] === 1) throw new Refusal('bad-model', 'division by zero')
+    return {}
+  })
+  arrive(1)
+  arrive(2)
+  await turns()
+  t.match(sent[0]!.failure, { code: 'bad-model', message: 'stage 1: division by zero' })
+  t.match(sent[1]!.failure, { code: 'bad-segment', message: /gave no tensor 'y'/ })
+})
+
+t.test('a failure from before is passed on without any work', async (t) => {
+  let runs = 0
+  const { sent, arrive } = stageOf({}, (feeds) => {
+    runs++
+    return doubled(feeds)
+  })
+  const failure = { code: 'bad-model', message: 'stage 0: no' }
+  arrive(0, { tensors: [], failure })
+  await turns()
+  t.equal(runs, 0)
+  t.strictSame(sent[0]!.failure, failure)
+  t.equal(sent[0]!.hops.length, 2)
+})
+
+t.test('an output that no frame can carry becomes a failure that one can', async (t) => {
+  const { stage, sent, events, arrive, key } = stageOf()
+  events.refuse = ({ failure }) => (failure === undefined ? new Refusal('over-limit', 'too large') : undefined)
+  arrive(0)
+  await turns()
+  t.match(sent[0]!.failure, { code: 'over-limit', message: 'stage 1: too large' })
+  t.strictSame(sent[0]!.tensors, [])
+  stage.settled([key(0)])
+  t.equal(stage.open, 0)
+})
+
+t.test(
+  'a frame for another place, or from somebody who may not send it, is refused and leaves nothing behind',
+  async (t) => {
+    const { stage, settled, arrive } = stageOf()
+    t.throws(() => arrive(0, { plan: 6 }), { code: 'not-allowed' })
+    t.throws(() => arrive(0, { stage: 2 }), { code: 'not-allowed' })
+    t.throws(() => arrive(0, {}, stranger), { code: 'not-allowed' })
+    t.throws(() => arrive(0, {}, client), { code: 'not-allowed' })
+    t.throws(() => arrive(0, { hops: [] }), { code: 'bad-message' })
+    t.throws(() => arrive(2000, { low: 3 }), { code: 'over-limit' })
+    t.strictSame([stage.open, stage.queued, settled.length], [0, 0, 0])
+
+    const first = stageOf({ stage: 0, upstream: undefined })
+    t.throws(() => first.arrive(0, {}, stranger), { code: 'not-allowed' }, 'a client speaks for itself only')
+    const full = Array.from({ length: 256 }, (_, stage) => ({ stage, queuedUs: 0, computeUs: 0, sealUs: 0 }))
+    t.throws(() => first.arrive(0, { hops: full }, client), { code: 'bad-message' })
+    first.arrive(0, {}, client)
+    await turns()
+    t.equal(first.sent.length, 1)
+  },
+)
+
+t.test('a result whose client is no peer waits for it to become one', async (t) => {
+  const { clock, stage, sent, settled, events, arrive } = stageOf()
+  events.refuse = () => new Refusal('unknown-sender', 'nobody')
+  arrive(0)
+  await turns()
+  clock.step(1000)
+  t.strictSame([sent.length, stage.retained, settled.length], [0, 1, 0])
+  events.refuse = undefined
+  clock.step(250)
+  t.equal(sent[0]!.request, 0)
+  t.equal(clock.pending, 0)
+  t.equal(stage.counters.unclaimed, 0)
+})
+
+t.test('a result that nobody comes for is given up in the end, so that those before need not keep it', async (t) => {
+  const { clock, stage, sent, settled, events, arrive } = stageOf()
+  events.refuse = () => new Refusal('unknown-sender', 'nobody')
+  arrive(0)
+  await turns()
+  clock.step(unclaimedMs + 250)
+  t.strictSame(settled, [[upstream, 0]])
+  t.strictSame([sent.length, stage.retained, stage.open, stage.counters.unclaimed], [0, 0, 0, 1])
+  t.equal(clock.pending, 0)
+})
+
+t.test(
+  'while the next hop settles nothing, the stage keeps a limited number and a limited size of results',
+  async (t) => {
+    const many = stageOf()
+    for (let request = 0; request < 1024; request++) many.arrive(request)
+    for (let request = 0; request < 500; request++) many.arrive(request, { run: new Uint8Array(8).fill(1) })
+    await turns()
+    for (let i = 0; i < 40; i++) await turns()
+    t.equal(many.stage.retained, 1024)
+    t.equal(many.stage.queued, 500)
+    many.stage.settled([many.key(0), many.key(1)])
+    await turns()
+    t.strictSame([many.stage.retained, many.stage.queued], [1024, 498], 'for each that is settled one more')
+
+    const large = new Uint8Array(maxRetainedBytes / 2)
+    const big = stageOf({ sends: [port('y', { varies: true })] }, async () => ({
+      y: { dtype: 'uint8', shape: [large.length], data: large },
+    }))
+    for (let request = 0; request < 9; request++) big.arrive(request)
+    for (let i = 0; i < 10; i++) await turns()
+    t.ok(big.stage.retained <= 3, `${big.stage.retained} large results`)
+    for (let request = 0; request < 9; request++) {
+      big.stage.settled([big.key(request)])
+      await turns()
+    }
+    t.strictSame([big.sent.length, big.stage.open], [9, 0])
+  },
+)
+
+t.test('closed, it gives the queue back, passes nothing on, and ends its engine', async (t) => {
+  let finish: (() => void) | undefined
+  const closing = stageOf({}, (feeds) => new Promise((resolve) => (finish = () => resolve(doubled(feeds)))))
+  for (let request = 0; request < 6; request++) closing.arrive(request)
+  await turns()
+  t.strictSame(closing.taken, [0, 1], 'two are with the engine')
+  await closing.stage.close()
+  t.strictSame(new Set(closing.taken), new Set([0, 1, 2, 3, 4, 5]), 'or the window of its sender would stay full')
+  t.ok(closing.isClosed)
+  finish!()
+  await turns()
+  t.strictSame([closing.sent.length, closing.stage.queued], [0, 0])
+
+  const waiting = stageOf()
+  waiting.events.refuse = () => new Refusal('unknown-sender', 'nobody')
+  waiting.arrive(0)
+  await turns()
+  await waiting.stage.close()
+  t.equal(waiting.clock.pending, 0)
+})
