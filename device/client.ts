@@ -146,10 +146,11 @@ export class Client {
     if (work.kind === 'stage') throw new Refusal('not-allowed', 'a client was assigned a stage')
     if (work.kind === 'none') {
       this.#work = undefined
-      this.#member.setPeers(new Set())
+      this.#member.setPeers(new Set(), new Set())
       return
     }
-    this.#member.setPeers(new Set([work.first, work.last]))
+    // Where one device is both, more goes to it than comes from it.
+    this.#member.setPeers(new Set([work.first, work.last]), new Set(work.first === work.last ? [] : [work.last]))
     this.#session.use({
       plan: work.plan,
       stages: work.stages,

@@ -113,12 +113,12 @@ export class Device {
       this.#loader?.cancel()
       this.#drop()
       for (const arrival of this.#early.splice(0)) arrival.took()
-      this.#member.setPeers(new Set())
+      this.#member.setPeers(new Set(), new Set())
       this.#tell({ rev: assignment.rev, state: 'ready' })
       return
     }
     const current = this.#stage
-    const unsettled = this.#member.setPeers(peersOf(work))
+    const unsettled = this.#member.setPeers(peersOf(work), sourcesOf(work))
     if (current !== undefined && isSameStage(current.work, work)) {
       current.work = work
       current.stage.settled(unsettled) // of clients that have left: nobody waits for these results any more
@@ -293,6 +293,11 @@ export function peersOf(work: StageWork): Set<DeviceId> {
   if (work.downstream !== undefined) peers.add(work.downstream)
   if (work.upstream === undefined || work.downstream === undefined) for (const client of work.clients) peers.add(client)
   return peers
+}
+
+/** Those whose activations a stage takes. */
+function sourcesOf({ upstream, clients }: StageWork): Set<DeviceId> {
+  return new Set(upstream === undefined ? clients : [upstream])
 }
 
 function isSameStage(a: StageWork, b: StageWork): boolean {

@@ -231,9 +231,12 @@ export class Member {
     await control.publish('endpoint', [id], { addresses: addresses.map(({ host, port }) => ({ host, port })) })
   }
 
-  /** The peers of the live plan; returns the requests that those no longer among them had not settled. */
-  setPeers(peers: ReadonlySet<DeviceId>): RequestKey[] {
-    const unsettled = this.peers.set(peers)
+  /**
+   * The peers of the live plan, and those of them whose activations we take; returns the requests that those no longer
+   * among them had not settled.
+   */
+  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): RequestKey[] {
+    const unsettled = this.peers.set(peers, sources)
     this.control.setPeers(peers)
     return unsettled
   }

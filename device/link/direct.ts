@@ -128,7 +128,7 @@ export class DirectLinks {
     dial.cancel?.()
     dial.cancel = undefined
     const address = dial.addresses[dial.failures % dial.addresses.length]!
-    const stream = this.#options.transport.dial(address)
+    const stream = this.#serve(peer, (take) => this.#options.transport.dial(address, take))
     dial.stream = stream
     stream.once('connect', () => {
       try {
@@ -138,7 +138,6 @@ export class DirectLinks {
         if (!(error instanceof Refusal)) throw error
       }
     })
-    this.#serve(stream, peer)
     stream.once('close', () => {
       if (dial.stream !== stream) return // given up for another attempt
       dial.stream = undefined
@@ -170,7 +169,7 @@ export class DirectLinks {
     }
     this.#strangers.set(stream, origin)
     stream.once('close', () => this.#strangers.delete(stream))
-    this.#serve(stream, undefined)
+    this.#serve(undefined, (take) => stream.on('data', take))
   }
 
   #sayHello(stream: Duplex, channel: Channel): void {
@@ -178,8 +177,11 @@ export class DirectLinks {
     stream.write(concat([recordLength(hello), ...hello]))
   }
 
-  /** Reads a connection from its first byte; `expected` is the peer that we dialled. */
-  #serve(stream: Duplex, expected: DeviceId | undefined): void {
+  /**
+   * Reads a connection from its first byte. `open` gives it, and all that comes on it to its argument; `expected` is the
+   * peer that we dialled.
+   */
+  #serve(expected: DeviceId | undefined, open: (take: (chunk: Uint8Array) => void) => Duplex): Duplex {
     const { clock, onRefused } = this.#options
     let channel: Channel | undefined
     let carrier: DirectCarrier | undefined
@@ -215,7 +217,7 @@ export class DirectLinks {
       () => (channel === undefined ? maxHelloBytes : maxFrameBytes),
       (record) => (channel === undefined ? takeHello(record) : takeFrame(record, channel)),
     )
-    stream.on('data', (chunk: Uint8Array) => {
+    const stream = open((chunk) => {
       if (stream.destroyed) return
       try {
         reader.push(chunk)
@@ -234,6 +236,7 @@ export class DirectLinks {
       channel.detach(carrier)
       this.#wentDown(channel.peer, stream)
     })
+    return stream
   }
 
   /** The channel to the peer that says hello. Throws `Refusal('forged')` for anybody else, without hints. */

@@ -62,6 +62,7 @@ export class Peers {
   readonly #direct: DirectLinks
   #relay: RelayLink | undefined
   #ownAddresses: readonly Address[] = []
+  #sources: ReadonlySet<DeviceId> = new Set()
 
   constructor(options: PeersOptions) {
     this.#options = options
@@ -93,7 +94,8 @@ export class Peers {
    * The peers of the live plan are these: channels to others end. Returns the requests that those had not settled, for a
    * stage that goes on without them.
    */
-  set(peers: ReadonlySet<DeviceId>): RequestKey[] {
+  set(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): RequestKey[] {
+    this.#sources = sources
     const unsettled: RequestKey[] = []
     for (const [id, peer] of this.#peers) {
       if (peers.has(id)) continue
@@ -176,16 +178,16 @@ export class Peers {
     this.#connect(material.peer, peer)
   }
 
-  /** Of two that can both be dialled the lower id dials, so that they do not meet half-way. */
+  /** Of two that can both be dialled the one that takes the other's activations dials: see the transport. */
   #connect(id: DeviceId, peer: Peer): void {
-    const { mode, self, clock } = this.#options
+    const { mode, clock } = this.#options
     peer.cancelRelay()
     if (!peer.hasKeys) return
     if (mode === 'relay') {
       this.#takeRelay(id)
       return
     }
-    const dialsUs = this.#ownAddresses.length > 0 && (peer.addresses.length === 0 || id < self)
+    const dialsUs = this.#ownAddresses.length > 0 && (peer.addresses.length === 0 || !this.#sources.has(id))
     if (!dialsUs) this.#direct.dial(id, peer.addresses)
     if (mode === 'auto' && (dialsUs || peer.addresses.length === 0)) {
       peer.cancelRelay = clock.after(relayAfterMs, () => this.#takeRelay(id))

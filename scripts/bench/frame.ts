@@ -62,10 +62,13 @@ async function connectEnds(sender: Child<FrameEnd>, receiver: Child<FrameEnd>): 
   const fleet = newFleetId(systemRandom)
   const prk = systemRandom(32)
   const [a, b] = [newDeviceId(systemRandom), newDeviceId(systemRandom)]
-  for (const kind of ['sealed', 'plain', 'raw'] as const) {
-    const port = await receiver.ask('open', { kind, fleet, prk, self: b, peer: a })
-    await sender.ask('open', { kind, fleet, prk, self: a, peer: b, port })
+  // As between devices, who takes the large frames dials. On bare TCP the sender does.
+  for (const kind of ['sealed', 'plain'] as const) {
+    const port = await sender.ask('open', { kind, fleet, prk, self: a, peer: b })
+    await receiver.ask('open', { kind, fleet, prk, self: b, peer: a, port })
   }
+  const port = await receiver.ask('open', { kind: 'raw', fleet, prk, self: b, peer: a })
+  await sender.ask('open', { kind: 'raw', fleet, prk, self: a, peer: b, port })
 }
 
 /** Each contestant once per repeat, beginning with another one each time; the first repeat warms up and does not count. */

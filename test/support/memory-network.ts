@@ -62,7 +62,7 @@ export class MemoryNetwork {
           },
         })
       },
-      dial: ({ host: to }) => this.dial(host, to),
+      dial: ({ host: to }, take) => this.dial(host, to).on('data', take),
     }
   }
 
