@@ -34,7 +34,7 @@ const message: fc.Arbitrary<Control> = fc.oneof(
   fc.tuple(fc.constant(controlType.hello), bytes(8), uint),
   fc.tuple(fc.constant(controlType.flow), uint, uint, uint, requests),
   fc.tuple(fc.constant(controlType.relay), fc.string({ maxLength: 255 }), fc.nat(65535), bytes(32)),
-) as fc.Arbitrary<Control>
+)
 
 t.test('decoding inverts encoding, for every type', (t) => {
   const seen = new Set<number>()
