@@ -54,4 +54,6 @@ export const hubConfig = z.strictObject({
     .optional()
     .describe('The model to run, deployed as soon as enough devices are online. None when not given.'),
 })
+/** The same for a hub in a program of one's own: where it keeps its identity and what it runs is that program's matter. */
+export const hubSettings = hubConfig.omit({ deploy: true }).extend({ state: z.string().min(1).optional() })
 export type HubConfig = z.infer<typeof hubConfig>

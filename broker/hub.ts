@@ -5,28 +5,28 @@ import { every, type Cancel, type Clock } from '#shared/clock.js'
 import type { Aeads, AlgId } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
-import { isDeviceId, type DeviceId, type FleetId } from '#shared/ids.js'
+import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Feeds, Level } from '#shared/onnx/session.js'
-import { maxClients, type Assignment } from '#shared/protocol/messages.js'
+import { maxClients } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
+import { Briefing } from './briefing.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
 import { Registry, type Member } from './fleet/registry.js'
-import { HubSessions, type BornMember } from './keys/sessions.js'
+import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
 import { cutModel, cutModelInWorker, type CutModel } from './models/catalogue.js'
 import { Delivery, sealSegment } from './models/delivery.js'
 import { partition } from './planner/partition.js'
-import { clientWork, peersIn, stageWork, type Plan } from './planner/plan.js'
+import type { Plan } from './planner/plan.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
-/** Revisions of one term: a hub that restarts counts on above all it has said. */
-const revisionsPerTerm = 2 ** 20
-/** Plans of one term likewise: a member tells by the number which of two plans is the later one. Below 2^48 in all. */
+/** Plans of one term: a hub that restarts counts on above all it has made. A member tells by the number which of two plans is the later one. Below 2^48 in all. */
 const plansPerTerm = 2 ** 14
 const firstEpoch = 1
+const aes256gcm = 1
 
 export interface HubOptions {
   readonly fleet: FleetId
@@ -42,10 +42,14 @@ export interface HubOptions {
    * no second secret for a session that they know. Below 2^32.
    */
   readonly epoch?: number
+  /** AES-256-GCM unless given: for a fleet in which a CPU has no AES instructions, 2 is faster. */
+  readonly alg?: AlgId
   readonly broker: Broker
   readonly relay: Relay
   /** Where devices find the relay broker. */
   readonly relayAddress: { readonly host: string; readonly port: number }
+  /** Clients that a plan has at once; as many as an assignment can name unless given. */
+  readonly maxClients?: number
   /** Cut models on the hub's own thread: for a fleet within one process. */
   readonly cutsInline?: boolean
   log(event: string, nouns: Record<string, unknown>): void
@@ -63,8 +67,6 @@ export interface DeployRequest {
   readonly stages: number
   /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
   readonly at?: readonly number[]
-  /** Requests on their way at once, in the whole pipeline. */
-  readonly windowFrames?: number
 }
 
 export interface Deployment {
@@ -82,13 +84,10 @@ export class Hub {
   readonly #registry = new Registry()
   readonly #sessions: HubSessions
   readonly #delivery = new Delivery()
-  readonly #relayTokens = new Map<DeviceId, Uint8Array>()
-  readonly #desired = new Map<DeviceId, Assignment>()
+  readonly #briefing: Briefing
   readonly #watchers = new Set<() => void>()
   readonly #cancelRepublish: Cancel
-  #plan: Plan | undefined
   #plans = 0
-  #revisions = 0
   #isClosed = false
 
   private constructor(options: HubOptions) {
@@ -110,13 +109,23 @@ export class Hub {
       fleet,
       hub: { id, bootId },
       epoch: this.epoch,
-      alg: this.#alg(),
+      alg: options.alg ?? aes256gcm,
       seeds: memorySeeds(random),
       random,
       clock,
       aeads,
     })
-    this.#cancelRepublish = every(clock, republishMs, () => this.#republish())
+    this.#briefing = new Briefing({
+      ...options,
+      hub: id,
+      bus: this.#bus,
+      registry: this.#registry,
+      sessions: this.#sessions,
+      delivery: this.#delivery,
+    })
+    this.#cancelRepublish = every(clock, republishMs, () => {
+      this.#briefing.repeat().catch((error: unknown) => this.#refuse(error, id))
+    })
   }
 
   /** Opens the hub on a broker that is already safe and listening. */
@@ -132,17 +141,21 @@ export class Hub {
     return hub
   }
 
-  /** AES-256-GCM until a member says that its CPU has no AES instructions (then the next epoch changes it). */
-  #alg(): AlgId {
-    return 1
-  }
-
   members(): Member[] {
     return this.#registry.all()
   }
 
+  get fleet(): FleetId {
+    return this.#options.fleet
+  }
+
+  /** Devices that can hold a stage now. */
+  online(): Member[] {
+    return this.#registry.available()
+  }
+
   get plan(): Plan | undefined {
-    return this.#plan
+    return this.#briefing.plan
   }
 
   /** Messages refused so far, by reason. */
@@ -183,7 +196,7 @@ export class Hub {
    * of the plan in force. Throws `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages, at, windowFrames = 2 * stages + 2 } = request
+    const { name, model, sample, folder, level = 'all', stages, at } = request
     const { random, aeads } = this.#options
     const devices = this.#registry.available().slice(0, stages)
     if (devices.length < stages) {
@@ -203,11 +216,11 @@ export class Hub {
       },
       at === undefined ? partition : () => [...at],
     )
-    const plan = this.#options.term * plansPerTerm + ++this.#plans
+    const number = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
     const sealed = cut.segments.map((segment, index) => {
       const made = sealSegment(
-        { device: devices[index]!.id, name: `${name}/seg-${index}`, version: plan, modelId, plain: segment.model },
+        { device: devices[index]!.id, name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model },
         random,
         aeads,
       )
@@ -215,16 +228,16 @@ export class Hub {
       return made
     })
     this.#delivery.offer(sealed)
-    this.#plan = {
-      plan,
+    this.#options.log('plan made', { plan: number, model: name, stages, devices: devices.map((device) => device.id) })
+    const plan: Plan = {
+      plan: number,
       model: name,
       inputs: cut.inputs,
       outputs: cut.outputs,
-      windowFrames,
       clients: this.#registry
         .clients()
         .filter(({ state }) => state === 'online')
-        .slice(0, maxClients)
+        .slice(0, this.#options.maxClients ?? maxClients)
         .map((client) => client.id),
       stages: cut.segments.map((segment, index) => ({
         ...segment,
@@ -232,9 +245,8 @@ export class Hub {
         segment: sealed[index]!.file,
       })),
     }
-    this.#options.log('plan made', { plan, model: name, stages, devices: devices.map((device) => device.id) })
-    await this.#applyPlan()
-    return { plan: this.#plan, cut, segmentBytes: sealed.map(({ bytes }) => bytes.length) }
+    await this.#briefing.apply(plan)
+    return { plan, cut, segmentBytes: sealed.map(({ bytes }) => bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
@@ -248,18 +260,18 @@ export class Hub {
     this.#cancelRepublish()
     this.#sessions.close()
     this.#delivery.close()
-    for (const token of this.#relayTokens.values()) token.fill(0)
+    this.#briefing.close()
     await this.#bus.close()
     await this.#options.relay.close()
     await this.#options.broker.close()
   }
 
   #isReady(): boolean {
-    const plan = this.#plan
+    const { plan } = this
     if (plan === undefined) return false
     return plan.stages.every(({ device }, index) => {
       const report = this.#registry.get(device)?.assigned
-      if (report === undefined || report.rev !== this.#desired.get(device)?.rev) return false
+      if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
       if (report.state === 'failed') {
         throw new Refusal(
           'bad-segment',
@@ -283,6 +295,9 @@ export class Hub {
       const known = this.#registry.get(envelope.from)
       // A late word of an earlier process says nothing about the one that runs now.
       if (known === undefined || toHex(known.bootId) !== toHex(envelope.bootId)) return
+      if (known.state !== body.state) {
+        this.#options.log('member changed', { member: envelope.from, name: known.birth.name, state: body.state })
+      }
       this.#registry.note(envelope.from, { state: body.state })
       this.#changed()
     })
@@ -311,101 +326,12 @@ export class Hub {
     }
   }
 
-  /** A member introduced itself: it gets all that we have for it, and its peers hear of its new process. */
   async #welcome(id: DeviceId, boot: 'new' | 'restarted' | 'known'): Promise<void> {
     try {
-      const member = this.#bornMember(id)
-      await this.#bus.publish('root', [id], this.#sessions.open(member))
-      await this.#tellRelay(id)
-      const isNewClient = member.role === 'client' && this.#plan !== undefined && !this.#plan.clients.includes(id)
-      if (isNewClient) {
-        this.#plan = { ...this.#plan!, clients: [...this.#clientsThatStay(this.#plan!), id] }
-        await this.#applyPlan()
-        return
-      }
-      await this.#tellKeys(id)
-      const desired = this.#desired.get(id)
-      if (desired !== undefined) await this.#bus.publish('assignment', [id], desired)
-      if (boot === 'restarted') for (const peer of this.#peersOf(id)) await this.#tellKeys(peer)
+      await this.#briefing.welcome(id, boot)
     } catch (error) {
       this.#refuse(error, id)
     }
-  }
-
-  /** All that are in the plan, as long as there is room for one more; else those that are here. */
-  #clientsThatStay({ clients }: Plan): readonly DeviceId[] {
-    if (clients.length < maxClients) return clients
-    const here = clients.filter((id) => this.#registry.get(id)?.state === 'online')
-    if (here.length < maxClients) return here
-    throw new Refusal('over-limit', `${maxClients} clients share the pipeline: close one of them first`)
-  }
-
-  async #tellRelay(id: DeviceId): Promise<void> {
-    let token = this.#relayTokens.get(id)
-    if (token === undefined) {
-      token = this.#options.random(32)
-      this.#relayTokens.set(id, token)
-    }
-    this.#options.relay.allow(id, { token, peers: this.#peersOf(id) })
-    const { host, port } = this.#options.relayAddress
-    await this.#say(id, this.#sessions.sealRelay(id, host, port, token))
-  }
-
-  /** Seeds, the roots shared with each peer that runs, and the key of its segment. */
-  async #tellKeys(id: DeviceId): Promise<void> {
-    const member = this.#registry.get(id)
-    if (member === undefined) return
-    const peers = [...this.#peersOf(id)].filter((peer) => this.#registry.get(peer) !== undefined)
-    await this.#say(id, this.#sessions.sealSeeds(id, peers))
-    const born = this.#bornMember(id)
-    for (const peer of peers) await this.#say(id, this.#sessions.sealPairRoot(born, this.#bornMember(peer)))
-    const segment = this.#delivery.segmentOf(id)
-    if (segment !== undefined) await this.#say(id, this.#sessions.sealDek(id, { ...segment.file, dek: segment.dek }))
-  }
-
-  #say(id: DeviceId, frame: Uint8Array): Promise<void> {
-    return this.#bus.publish('peer', [id, this.id], frame)
-  }
-
-  /** Tells everybody what the plan in force wants of them, and gives the rights and keys that go with it. */
-  async #applyPlan(): Promise<void> {
-    const plan = this.#plan!
-    const peers = peersIn(plan)
-    for (const { id } of this.#registry.all()) {
-      const own = peers.get(id) ?? new Set()
-      this.#bus.setPeers(id, own)
-      const token = this.#relayTokens.get(id)
-      if (token !== undefined) this.#options.relay.allow(id, { token, peers: own })
-    }
-    plan.stages.forEach(({ device }, index) => this.#want(device, stageWork(plan, index)))
-    for (const client of plan.clients) this.#want(client, clientWork(plan))
-    for (const [id, { work }] of this.#desired)
-      if (!peers.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
-    for (const [id, assignment] of this.#desired) {
-      await this.#bus.publish('assignment', [id], assignment)
-      await this.#tellKeys(id)
-    }
-  }
-
-  #want(id: DeviceId, work: Assignment['work']): void {
-    this.#desired.set(id, { rev: this.#options.term * revisionsPerTerm + ++this.#revisions, work })
-  }
-
-  #republish(): void {
-    for (const [id, assignment] of this.#desired) {
-      const member = this.#registry.get(id)
-      if (member === undefined || member.state === 'offline' || member.birth.role === 'client') continue
-      if (member.assigned?.rev !== assignment.rev) void this.#bus.publish('assignment', [id], assignment)
-    }
-  }
-
-  #peersOf(id: DeviceId): Set<DeviceId> {
-    return this.#plan === undefined ? new Set() : (peersIn(this.#plan).get(id) ?? new Set())
-  }
-
-  #bornMember(id: DeviceId): BornMember & { readonly role: 'device' | 'client' } {
-    const { birth, bootId } = this.#registry.get(id)!
-    return { id, bootId, boxKey: birth.boxKey, key: birth.key, role: birth.role }
   }
 
   #refuse(error: unknown, member: DeviceId): void {
@@ -417,10 +343,4 @@ export class Hub {
   #changed(): void {
     for (const watcher of this.#watchers) watcher()
   }
-}
-
-/** Throws `Refusal('bad-message')` for text that is no device id. */
-export function asDeviceId(text: string): DeviceId {
-  if (!isDeviceId(text)) throw new Refusal('bad-message', `'${text}' is no device id`)
-  return text
 }

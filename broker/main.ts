@@ -1,82 +1,133 @@
 #!/usr/bin/env node
 /** The hub's program: MQTT broker, relay, key service; deploys the model of its settings when its devices are online. */
 
-import { Command } from 'commander'
 import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { systemClock } from '#shared/clock.js'
-import { loadConfig, parseConfig } from '#shared/config.js'
-import { nodeAeads } from '#shared/crypto/aead.js'
-import { loadMember } from '#shared/crypto/member-file.js'
+import { checkSettings, loadConfig } from '#shared/config.js'
 import { Refusal } from '#shared/errors.js'
-import { fleetOf } from '#shared/ids.js'
 import { openLog } from '#shared/log.js'
 import { readGoldenSet } from '#shared/onnx/golden.js'
 import { readCanonical } from '#shared/onnx/prepare.js'
-import { systemRandom } from '#shared/random.js'
-import { fail } from '#shared/report.js'
+import { programNamed } from '#shared/program.js'
+import { complain, fail } from '#shared/report.js'
 import { hubConfig, type HubConfig } from './config.js'
-import type { DeployRequest } from './hub.js'
-import { startHub } from './start.js'
+import type { DeployRequest, Hub } from './hub.js'
+import { openHub } from './open.js'
 
-const program = new Command('tessera-hub')
-  .description('Coordinates a fleet: MQTT broker, relay, keys, and the plan that gives each device its stage.')
-  .option('--config <file>', 'settings in YAML')
-  .exitOverride()
+const name = 'tessera-hub'
+const program = programNamed(
+  name,
+  'Coordinates a fleet: MQTT broker, relay, keys, and the plan that gives each device its stage.',
+)
+  .option('--config <file>', 'settings in YAML, as in config/hub.yaml (default: the built-in ones, without a model)')
+  .addHelpText(
+    'after',
+    `
+It prints the command that starts a device. Ctrl-C ends it, with status 0: links
+between devices go on, and once it runs again the devices come back.`,
+  )
 
 async function main(): Promise<void> {
-  program.parse()
-  const { config: file } = program.opts<{ config?: string }>()
-  const config =
-    file === undefined ? parseConfig('', 'the built-in settings', hubConfig) : await loadConfig(file, hubConfig)
-  const log = openLog('tessera-hub')
-  const { id, identity } = await loadMember(config.state, systemRandom)
-  const fleet = config.fleet ?? fleetOf(identity.publicKey)
-  const request = await deployRequest(config.deploy, file === undefined ? process.cwd() : dirname(resolve(file)))
-  const { hub, joinArguments } = await startHub({
-    fleet,
-    id,
-    identity,
-    ...config.listen,
-    epoch: Math.floor(systemClock.nowMs() / 1000), // rises with every start
-    clock: systemClock,
-    random: systemRandom,
-    aeads: nodeAeads,
-    log,
-  })
-  process.stdout.write(`hub ready; a device joins with\n  tessera-device ${joinArguments.join(' ')}\n`)
-
+  const { config: file } = program.parse().opts<{ config?: string }>()
+  const { deploy, ...config } = file === undefined ? checkSettings({}, hubConfig) : await loadConfig(file, hubConfig)
+  const base = file === undefined ? process.cwd() : dirname(resolve(file))
+  const request = await deployRequest(deploy, base)
+  const running = await openHub({ ...config, state: resolve(base, config.state) }, { log: openLog(name) })
   const stop = (): void => {
-    void hub.close().then(() => process.exit(0))
+    void running.close().then(() => process.exit(0))
   }
-  process.on('SIGTERM', stop)
-  process.on('SIGINT', stop)
-  if (request === undefined) return
-  process.stdout.write(`waiting for ${request.stages} devices to deploy '${request.name}'\n`)
-  const online = (): number =>
-    hub.members().filter((member) => member.birth.role === 'device' && member.state === 'online').length
-  await hub.until(() => online() >= request.stages, 2 ** 31 - 1, `that ${request.stages} devices are online`)
-  const { segmentBytes } = await hub.deploy(request)
-  await hub.ready(600_000)
-  process.stdout.write(`'${request.name}' is ready in ${segmentBytes.length} sealed segments\n`)
+  process.once('SIGTERM', stop)
+  process.once('SIGINT', stop)
+
+  say(`hub ready at ${running.uri}, fleet ${running.fleet}; each device joins from a folder of its own:`)
+  say(`  tessera-device ${running.joinArguments.join(' ')} --state tessera-device-1`)
+  if (request !== undefined) await deployWhenPossible(running.hub, request)
 }
 
-/** Reads the model before anything is opened, so that a wrong path is told at once. */
+/** Waits for the devices, then until each has its stage. What goes wrong at a device is told, and waited for to mend. */
+async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<void> {
+  say(`waiting for ${request.stages} devices to deploy '${request.name}'`)
+  let online = 0
+  for (let isDeployed = false; !isDeployed;) {
+    if (hub.online().length !== online) {
+      online = hub.online().length
+      say(`${online} of ${request.stages} devices online`)
+    }
+    if (online < request.stages) await change(hub)
+    else isDeployed = await deployed(hub, request)
+  }
+  for (let told = ''; ;) {
+    try {
+      await hub.ready(readyWithinMs)
+      break
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      if (error.message !== told) complain(error, name)
+      told = error.message
+      await change(hub)
+    }
+  }
+  say(`'${request.name}' is ready in ${request.stages} sealed segments; a client joins fleet ${hub.fleet}`)
+}
+
+/** False where a device has left meanwhile. Throws what stands against the model itself. */
+async function deployed(hub: Hub, request: DeployRequest): Promise<boolean> {
+  try {
+    await hub.deploy(request)
+    return true
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'device-lost') return false
+    throw error
+  }
+}
+
+/** Stages that take longer than this are told of, once. */
+const readyWithinMs = 60_000
+
+function change(hub: Hub): Promise<void> {
+  return new Promise((resolve) => {
+    const unwatch = hub.watch(() => {
+      unwatch()
+      resolve()
+    })
+  })
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`)
+}
+
+/** Reads the model before anything is opened, so that what is wrong with it is told at once. */
 async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<DeployRequest | undefined> {
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
   const model = await readFile(path).catch((error: unknown) => {
-    throw new Refusal('missing-file', `cannot read the model '${path}' named by deploy.model`, { cause: error })
+    throw new Refusal('missing-file', `cannot read the model '${path}': correct deploy.model, or put the file there`, {
+      cause: error,
+    })
   })
   const request = { name: deploy.name, model, folder: dirname(path), level: deploy.optimisation, stages: deploy.stages }
-  if (deploy.data === undefined) return request
-  const names = (await readCanonical(model, dirname(path))).graph.input.map((value) => value.name)
-  const { inputs } = await readGoldenSet(join(resolve(base, deploy.data), 'test_data_set_0'))
-  return { ...request, sample: Object.fromEntries(names.map((name, i) => [name, inputs[i]!])) }
+  try {
+    const { graph } = await readCanonical(model, dirname(path))
+    if (deploy.data === undefined) return request
+    const names = graph.input.map((value) => value.name)
+    const folder = join(resolve(base, deploy.data), 'test_data_set_0')
+    const { inputs } = await readGoldenSet(folder)
+    if (inputs.length !== names.length) {
+      throw new Refusal(
+        'no-golden-data',
+        `'${folder}' holds ${inputs.length} inputs, the model takes ${names.length} (${names.join(', ')}): correct deploy.data`,
+      )
+    }
+    return { ...request, sample: Object.fromEntries(names.map((name, i) => [name, inputs[i]!])) }
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    throw new Refusal(error.code, `the model '${path}': ${error.message}`, { cause: error })
+  }
 }
 
 try {
   await main()
 } catch (error) {
-  process.exit(fail(error, 'tessera-hub'))
+  process.exit(fail(error, name))
 }

@@ -30,8 +30,13 @@ export interface StartOptions {
 export interface RunningHub {
   readonly hub: Hub
   readonly address: { readonly host: string; readonly port: number }
-  /** What a device must be told to join: its command line. */
+  /** What devices and clients are told: `mqtt://HOST:PORT`, the fleet, and the hub's key in hex. */
+  readonly uri: string
+  readonly fleet: FleetId
+  readonly hubKey: string
+  /** The same as the command line of a device. */
   readonly joinArguments: readonly string[]
+  close(): Promise<void>
 }
 
 /** Throws `Refusal('port-in-use')` when one of the two ports is taken; nothing is left open then. */
@@ -58,10 +63,15 @@ export async function startHub(options: StartOptions): Promise<RunningHub> {
       relayAddress: { host: '', port: relay.address!.port },
     })
     const uri = `mqtt://${host.includes(':') ? `[${host}]` : host}:${address.port}`
+    const hubKey = toHex(identity.publicKey)
     return {
       hub,
       address,
-      joinArguments: ['--hub', uri, '--fleet', fleet, '--hub-key', toHex(identity.publicKey)],
+      uri,
+      fleet,
+      hubKey,
+      joinArguments: ['--hub', uri, '--fleet', fleet, '--hub-key', hubKey],
+      close: () => hub.close(),
     }
   } catch (error) {
     for (const close of closers.reverse()) await close()

@@ -1,6 +1,6 @@
 /**
- * `tessera-edge/client`: sends tensors through a fleet's pipeline and gets results. A client is a member with no stage:
- * it shares keys with the first and the last device, and the hub never sees its data.
+ * Sends tensors through a fleet's pipeline and gets results. A client is a member with no stage: it shares keys with the
+ * first and the last device, and the hub never sees its data.
  */
 
 import { Refusal } from '#shared/errors.js'
@@ -56,18 +56,31 @@ export class Client {
         onSettled: () => {},
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: () => {},
-        isMissingSomething: () => false,
+        isMissingSomething: () => client.#work === undefined, // the hub may have had no room for us before
       },
     )
     client.#session = new SessionClient({ id: options.id, bootId: client.#member.bootId, clock: options.clock })
+    await client.#member.begin()
     return client
   }
 
-  /** The pipeline this client is given, as soon as there is one and both its ends share keys with us. */
-  async ready(): Promise<ClientWork> {
+  /**
+   * The pipeline this client is given, as soon as there is one and both its ends share keys with us. Throws
+   * `Refusal('timed-out')` when that takes longer than `withinMs`; waits for ever where that is not given.
+   */
+  async ready(withinMs = Infinity): Promise<ClientWork> {
+    const { clock } = this.#options
+    const startMs = clock.monotonicMs()
     while (this.#work === undefined || this.#member.peers.withoutKeys().length > 0) {
+      if (clock.monotonicMs() - startMs >= withinMs) {
+        const missing =
+          this.#work === undefined
+            ? 'the hub has assigned none: deploy a model, and start as many devices as it has stages'
+            : 'its first or its last device is not here: start it'
+        throw new Refusal('timed-out', `no pipeline within ${withinMs / 1000} s; ${missing}`)
+      }
       await new Promise<void>((resolve) => {
-        const cancel = this.#options.clock.after(20, resolve)
+        const cancel = clock.after(20, resolve)
         this.#waiting.push(() => {
           cancel()
           resolve()

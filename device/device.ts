@@ -72,6 +72,7 @@ export class Device {
         isMissingSomething: () => device.#loader?.isWaitingForKey === true,
       },
     )
+    await device.#member.begin()
     device.#cancelTelemetry = every(options.clock, options.telemetryMs ?? 1000, () => device.#tellTelemetry())
     return device
   }

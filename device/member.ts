@@ -13,13 +13,14 @@ import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Assignment, Birth } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
+import { version } from '#shared/version.js'
 import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
 import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
 import { openRelayLink } from './link/relay.js'
-import type { Transport } from './link/transport.js'
+import type { Address, Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
 
 /** How often a member looks whether it misses something that it was promised; pauses double up to the second number. */
@@ -46,6 +47,10 @@ export interface MemberOptions {
   readonly keepaliveSeconds?: number
   /** Refuses the start when the hub does not answer, instead of trying on. */
   readonly failWithoutHub?: boolean
+  /** Ends the waiting for the hub. */
+  readonly signal?: AbortSignal
+  /** Called when the member has left, or could not join. */
+  onClosed?(): Promise<void>
   log(event: string, nouns: Record<string, unknown>): void
 }
 
@@ -59,31 +64,36 @@ export interface MemberEvents extends ChannelEvents {
   isMissingSomething(): boolean
 }
 
+/** What `join` has opened. */
+interface Parts {
+  readonly options: MemberOptions
+  readonly bootId: Uint8Array
+  readonly control: Control
+  readonly peers: Peers
+  readonly session: HubSession
+  readonly birth: Birth
+  readonly events: MemberEvents
+  /** Where peers reach us. */
+  readonly addresses: readonly Address[]
+  readonly refused: (reason: Refusal) => void
+}
+
 export class Member {
   readonly options: MemberOptions
   readonly bootId: Uint8Array
   readonly control: Control
   readonly peers: Peers
-  readonly #session: HubSession
   readonly #cancelAsking: Cancel
-  #birth: Birth
+  readonly #parts: Parts
   #isClosed = false
 
-  private constructor(
-    options: MemberOptions,
-    bootId: Uint8Array,
-    control: Control,
-    peers: Peers,
-    session: HubSession,
-    birth: Birth,
-    events: MemberEvents,
-  ) {
+  private constructor(parts: Parts) {
+    const { options, peers, events } = parts
     this.options = options
-    this.bootId = bootId
-    this.control = control
+    this.bootId = parts.bootId
+    this.control = parts.control
     this.peers = peers
-    this.#session = session
-    this.#birth = birth
+    this.#parts = parts
     let pauseMs: number = askAgainMs[0]
     let dueMs = options.clock.monotonicMs() + pauseMs
     this.#cancelAsking = every(options.clock, askAgainMs[0], () => {
@@ -92,13 +102,25 @@ export class Member {
       else if (options.clock.monotonicMs() >= dueMs) {
         pauseMs = Math.min(pauseMs * 2, askAgainMs[1])
         dueMs = options.clock.monotonicMs() + pauseMs
-        void this.introduce()
+        this.#introduceAgain()
       }
     })
   }
 
-  /** Joins the fleet. Throws `Refusal('hub-unreachable')` where that was asked for, `port-in-use` for a taken port. */
+  /**
+   * Joins the fleet. Throws `Refusal`: `hub-unreachable` and `not-allowed` where that was asked for, `port-in-use` for a
+   * taken port, `cancelled` by the signal.
+   */
   static async join(options: MemberOptions, events: MemberEvents): Promise<Member> {
+    try {
+      return await Member.#join(options, events)
+    } catch (error) {
+      await options.onClosed?.()
+      throw error
+    }
+  }
+
+  static async #join(options: MemberOptions, events: MemberEvents): Promise<Member> {
     const { fleet, id, identity, clock, random, aeads } = options
     const bootId = random(8)
     const refused = (reason: Refusal, peer?: DeviceId): void =>
@@ -140,7 +162,7 @@ export class Member {
       )
     }
     const addresses = await peers.listen()
-    const connected = await connectControl({
+    control = await connectControl({
       fleet,
       id,
       identity,
@@ -153,9 +175,26 @@ export class Member {
       ...(options.hub === undefined ? {} : { where: options.hub }),
       onWaiting: (reason) => options.log('waiting for the hub', { reason }),
       waitForHub: options.failWithoutHub !== true,
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
       onRefused: ({ reason, topic, message }) => options.log('refused', { code: reason, topic, reason: message }),
+    }).catch(async (error: unknown) => {
+      await peers.close()
+      throw error
     })
-    control = connected
+    control.onOffline((reason) => options.log('hub lost', { reason }))
+    control.onOnline(() => options.log('hub found again', {}))
+    const birth = birthOf(options, session.boxKey.publicKey)
+    return new Member({ options, bootId, control, peers, session, birth, events, addresses, refused })
+  }
+
+  /**
+   * Begins to hear the hub, which keeps an assignment for those who return, and introduces itself. Apart from `join`, so
+   * that whoever joined has the member in hand before the first event.
+   */
+  async begin(): Promise<void> {
+    const { control } = this
+    const { events, refused, addresses } = this.#parts
+    const { id } = this.options
     const guarded =
       <A extends unknown[]>(handler: (...given: A) => void) =>
       (...given: A): void => {
@@ -166,33 +205,30 @@ export class Member {
           refused(error)
         }
       }
-    const birth = birthOf(options, session.boxKey.publicKey)
-    const member = new Member(options, bootId, connected, peers, session, birth, events)
-    connected.on(
+    control.on(
       'root',
-      guarded(({ envelope, body }) => session.opened(envelope.from, body)),
+      guarded(({ envelope, body }) => this.#parts.session.opened(envelope.from, body)),
     )
-    connected.on(
+    control.on(
       'peer',
-      guarded(({ body }) => session.receive(body)),
+      guarded(({ body }) => this.#parts.session.receive(body)),
     )
-    connected.on(
+    control.on(
       'assignment',
       guarded(({ body }) => events.onAssignment(body)),
     )
-    connected.on('endpoint', ({ envelope, body }) => peers.reachableAt(envelope.from, body.addresses))
-    connected.on(
+    control.on('endpoint', ({ envelope, body }) => this.peers.reachableAt(envelope.from, body.addresses))
+    control.on(
       'blob',
       guarded(({ body }, levels) => events.onBlock(levels[1]!, Number(levels[2]), body)),
     )
-    connected.on('command', ({ body }) => {
-      if (body.name === 'rebirth') void member.introduce()
+    control.on('command', ({ body }) => {
+      if (body.name === 'rebirth') this.#introduceAgain()
       else events.onCommand(body.name)
     })
     // Said again by the control link on every connection, with the status.
-    await member.introduce()
-    await connected.publish('endpoint', [id], { addresses: addresses.map(({ host, port }) => ({ host, port })) })
-    return member
+    await this.introduce()
+    await control.publish('endpoint', [id], { addresses: addresses.map(({ host, port }) => ({ host, port })) })
   }
 
   /** The peers of the live plan; returns the requests that those no longer among them had not settled. */
@@ -205,15 +241,23 @@ export class Member {
   /** Says who we are; the hub answers with everything that it has for us. */
   async introduce(): Promise<void> {
     if (this.#isClosed) return
-    await this.control.publish('birth', [this.options.id], this.#birth)
+    await this.control.publish('birth', [this.options.id], this.#parts.birth)
+  }
+
+  #introduceAgain(): void {
+    this.introduce().catch((error: unknown) => {
+      if (!(error instanceof Refusal)) throw error // closed meanwhile, or too much is waiting: there is a next time
+    })
   }
 
   async close(): Promise<void> {
+    if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelAsking()
     await this.peers.close()
     await this.control.close()
-    this.#session.close()
+    this.#parts.session.close()
+    await this.options.onClosed?.()
   }
 }
 
@@ -234,7 +278,7 @@ function birthOf(options: MemberOptions, boxKey: Uint8Array): Birth {
     name: options.name,
     key: options.identity.publicKey,
     boxKey,
-    versions: { tessera: '0.1.0', node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
+    versions: { tessera: version, node: process.version, onnxRuntime: versionOf('onnxruntime-node') },
     cpu: {
       arch: process.arch,
       model: (processors[0]?.model ?? 'unknown').slice(0, 128),

@@ -1,16 +1,22 @@
 #!/usr/bin/env node
-/** The operator's program: `tessera <noun> <verb>`. Each noun lives in `cli/` and is loaded only when it is used. */
+/** The operator's program: `tessera <noun> <verb>`. Each noun lives in `cli/`. */
 
-import { Command } from 'commander'
+import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
+import { demoCommand } from './cli/demo.js'
+import { modelCommand } from './cli/model.js'
 
-const program = new Command('tessera')
-  .description('Runs one neural network across many devices, each holding one encrypted piece of it.')
-  .showSuggestionAfterError()
-  .exitOverride()
+const program = programNamed(
+  'tessera',
+  'Runs one neural network across many devices, each holding one encrypted piece of it.',
+).addHelpText(
+  'after',
+  `
+Further programs: tessera-hub coordinates a fleet, tessera-device joins one.`,
+)
 
-program.addCommand((await import('./cli/model.js')).modelCommand())
-program.addCommand((await import('./cli/demo.js')).demoCommand())
+modelCommand(program)
+demoCommand(program)
 
 try {
   await program.parseAsync()

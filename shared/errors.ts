@@ -14,6 +14,7 @@ const families = {
   usage: 'usage',
   'bad-config': 'config',
   'missing-file': 'config',
+  'folder-in-use': 'config',
   // network
   'hub-unreachable': 'unreachable',
   'port-in-use': 'unreachable',

@@ -1,4 +1,7 @@
-/** Logs: one JSON line an event, on stderr, its nouns beside it. What looks like a secret is never written. */
+/**
+ * Logs: one event with its nouns a line, on stderr. JSON where programs read it, plain words on a terminal. What looks
+ * like a secret is never written.
+ */
 
 import { pino } from 'pino'
 
@@ -14,10 +17,24 @@ export function openLog(program: string): Log {
       level: process.env['TESSERA_LOG'] ?? 'info',
       redact: secretNames.flatMap((name) => [name, `*.${name}`]),
     },
-    pino.destination({ dest: 2, sync: true }),
+    process.stderr.isTTY
+      ? { write: (line: string) => void process.stderr.write(plain(line)) }
+      : pino.destination({ dest: 2, sync: true }),
   )
   return (event, nouns) => {
     if (event === 'refused') logger.warn(nouns, event)
     else logger.info(nouns, event)
   }
 }
+
+/** `14:03:11 member born  role=device boot=new` */
+export function plain(line: string): string {
+  const { time, msg, ...nouns } = JSON.parse(line) as Record<string, unknown>
+  const clock = new Date(Number(time)).toTimeString().slice(0, 8)
+  const pairs = Object.entries(nouns)
+    .filter(([key]) => !ofPino.includes(key))
+    .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`)
+  return `${clock} ${String(msg)}  ${pairs.join(' ')}`.replace(/\p{Cc}+/gu, '�').trimEnd() + '\n'
+}
+
+const ofPino = ['level', 'name', 'pid', 'hostname']

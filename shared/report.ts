@@ -10,11 +10,17 @@ import { exitStatus, Refusal, reasonOf } from './errors.js'
 export function fail(error: unknown, program = 'tessera'): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : exitStatus.usage // commander has said it already
   if (error instanceof Refusal) {
-    // Names out of strangers' files may hold control sequences, which a terminal would obey.
-    process.stderr.write(`${program}: ${error.message.replace(/\p{Cc}+/gu, '�')} [${error.code}]\n`)
+    complain(error, program)
     return error.exitStatus
   }
   process.stderr.write(`${program}: unexpected failure, please report it: ${reasonOf(error)}\n`)
   if (process.env['TESSERA_DEBUG'] !== undefined && error instanceof Error) process.stderr.write(`${error.stack}\n`)
   return 1
+}
+
+/** Says a refusal on stderr, for people. */
+export function complain({ message, code }: Refusal, program: string): void {
+  // Names out of strangers' files may hold control sequences, which a terminal would obey. Of settings each line is ours.
+  const lines = (code === 'bad-config' ? message.split('\n') : [message]).map((line) => line.replace(/\p{Cc}+/gu, '�'))
+  process.stderr.write(`${program}: ${lines.join('\n')} [${code}]\n`)
 }

@@ -30,6 +30,8 @@ export interface FleetOptions {
   readonly engine?: EngineMode | 'auto'
   /** Ciphers of all members: another implementation, or one that records. */
   readonly aeads?: Aeads
+  /** Clients that a plan has at once; 64 unless given. */
+  readonly maxClients?: number
   readonly log?: (member: string, event: string, nouns: Record<string, unknown>) => void
 }
 
@@ -114,7 +116,15 @@ export class Fleet {
 
   /** Starts a hub and its devices; resolves when all are online. */
   static async start(given: FleetOptions = {}): Promise<Fleet> {
-    const { devices = 3, seed = 1, link = 'auto', engine = 'inline', aeads = nodeAeads, log = () => {} } = given
+    const {
+      devices = 3,
+      seed = 1,
+      link = 'auto',
+      engine = 'inline',
+      aeads = nodeAeads,
+      maxClients = 64,
+      log = () => {},
+    } = given
     const random = seededRandom(seed)
     const clock = new SteppedClock()
     const network = new MemoryNetwork()
@@ -136,10 +146,11 @@ export class Fleet {
       broker,
       relay,
       relayAddress: { host: 'relay', port: 0 },
+      maxClients,
       cutsInline: true,
       log: (event, nouns) => log('hub', event, nouns),
     })
-    const options = { seed, link, engine, aeads, log }
+    const options = { seed, link, engine, aeads, maxClients, log }
     const whole = new Fleet({ clock, network, hub, options, fleet, hubKey: identity.publicKey, random })
     for (let i = 0; i < devices; i++) await whole.addDevice(`device-${i}`)
     await whole.until(() => hub.members().filter((member) => member.state === 'online').length === devices)

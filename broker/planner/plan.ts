@@ -21,7 +21,6 @@ export interface Plan {
   readonly stages: readonly PlannedStage[]
   /** Members that send requests and get results. */
   readonly clients: readonly DeviceId[]
-  readonly windowFrames: number
 }
 
 const mutable = (ports: readonly Port[]) => ports.map((port) => ({ ...port, shape: [...port.shape] }))
@@ -45,7 +44,6 @@ export function stageWork(plan: Plan, index: number): StageWork {
     sends: mutable(stage.sends),
     runInputs: mutable(stage.runInputs),
     runOutputs: mutable(stage.runOutputs),
-    windowFrames: plan.windowFrames,
   }
 }
 
@@ -61,7 +59,6 @@ export function clientWork(plan: Plan): ClientWork {
     last: plan.stages.at(-1)!.device,
     inputs: mutable(plan.inputs),
     outputs: mutable(plan.outputs),
-    windowFrames: plan.windowFrames,
   }
 }
 

@@ -12,11 +12,9 @@ import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Message } from '#shared/protocol/codec.js'
-import { Inbox, type Heard } from '#shared/protocol/inbox.js'
 import { Outbox, type Extra, type Sealed } from '#shared/protocol/outbox.js'
 import {
   filtersOf,
-  readTopic,
   topicOf,
   topics,
   type BodyOf,
@@ -26,15 +24,8 @@ import {
 } from '#shared/protocol/topics.js'
 import type { Random } from '#shared/random.js'
 import { Connection, type Failure } from './connection.js'
+import { Hearing, type ControlRefusal } from './hearing.js'
 import { Postbox } from './postbox.js'
-import { Trust } from './trust.js'
-
-/** Something that came and was refused. */
-export interface ControlRefusal {
-  readonly reason: string
-  readonly topic: string
-  readonly message: string
-}
 
 export interface Control {
   /**
@@ -90,9 +81,6 @@ export interface ControlOptions {
   readonly signal?: AbortSignal
 }
 
-/** Messages that wait for their first handler, and unverified ones that wait for a peer's key. */
-const heldMessages = 64
-const heldForKeys = 128
 /** Bytes in the socket above which QoS 0 is dropped: counters that come late are of no use. */
 const dropLagBytes = 256 * 1024
 /** How long a goodbye may take. */
@@ -101,8 +89,6 @@ const goodbyeMs = 1000
 /** What a device says of itself; the later word replaces the earlier one. Said on every connection first, in this order. */
 const selfPortrait = ['birth', 'status', 'endpoint'] as const
 type SelfName = (typeof selfPortrait)[number]
-
-type Handler = (message: never, levels: readonly string[]) => void
 
 /**
  * Connects to the hub; resolves after the first connection, with all subscriptions made. Throws `Refusal`:
@@ -132,18 +118,12 @@ function passwordOf(identity: Identity, fleet: FleetId, id: DeviceId): Uint8Arra
 class ControlDoor implements Control {
   readonly #options: ControlOptions
   readonly #outbox: Outbox
-  readonly #inbox: Inbox
+  readonly #hearing: Hearing
   readonly #postbox = new Postbox()
   readonly #connection: Connection
   readonly #self = new Map<SelfName, BodyOf<SelfName>>()
-  readonly #handlers = new Map<TopicName, Handler[]>()
   readonly #onlineListeners: (() => void)[] = []
   readonly #offlineListeners: ((reason: string) => void)[] = []
-  readonly #trust: Trust
-  /** Latest message of each topic of peers whose key is not known yet. */
-  readonly #unverified = new Map<string, { payload: Uint8Array; isRetained: boolean }>()
-  #unheard: Heard[] = []
-  #peers: ReadonlySet<DeviceId> = new Set()
   #subscribed: readonly Filter[] = []
   #isOnline = false
   #isClosed = false
@@ -155,12 +135,11 @@ class ControlDoor implements Control {
     const { fleet, id, identity, bootId, clock, random } = options
     this.#options = options
     this.#outbox = new Outbox({ fleet, from: id, bootId, clock, sign: identity.sign })
-    this.#trust = new Trust(options.hubKey)
-    this.#inbox = new Inbox({
+    this.#hearing = new Hearing({
       fleet,
       clock,
-      hub: () => this.#trust.hub?.id,
-      verifierOf: (name, said, body) => this.#trust.verifierOf(name, said, body),
+      hubKey: options.hubKey,
+      onRefused: (refusal) => options.onRefused?.(refusal),
     })
     this.#connection = new Connection({
       id,
@@ -172,7 +151,7 @@ class ControlDoor implements Control {
       will: () => this.#outbox.sealWill('status', [id], { state: 'offline' }),
       onUp: () => void this.#up(),
       onDown: (failure) => this.#down(failure),
-      onMessage: (topic, payload, isRetained) => this.#take(topic, payload, isRetained),
+      onMessage: (topic, payload, isRetained) => this.#hearing.take(topic, payload, isRetained),
     })
   }
 
@@ -181,7 +160,7 @@ class ControlDoor implements Control {
   }
 
   get hub(): { readonly id: DeviceId; readonly key: Uint8Array } | undefined {
-    return this.#trust.hub
+    return this.#hearing.hub
   }
 
   firstConnection(): Promise<void> {
@@ -221,10 +200,7 @@ class ControlDoor implements Control {
   }
 
   on<N extends TopicName>(name: N, handler: (message: Message<N>, levels: readonly string[]) => void): void {
-    this.#handlers.set(name, [...(this.#handlers.get(name) ?? []), handler])
-    const waiting = this.#unheard.filter(({ message }) => message.name === name)
-    this.#unheard = this.#unheard.filter(({ message }) => message.name !== name)
-    for (const { message, levels } of waiting) handler(message as never, levels)
+    this.#hearing.on(name, handler)
   }
 
   onOnline(listener: () => void): void {
@@ -236,21 +212,12 @@ class ControlDoor implements Control {
   }
 
   setPeers(peers: ReadonlySet<DeviceId>): void {
-    this.#peers = new Set(peers)
-    for (const topic of this.#unverified.keys()) {
-      const sender = readTopic(this.#options.fleet, topic)?.levels[0] as DeviceId
-      if (!peers.has(sender)) this.#unverified.delete(topic)
-    }
+    this.#hearing.setPeers(peers)
     if (this.#isOnline) void this.#subscribe()
   }
 
   pinKey(peer: DeviceId, key: Uint8Array): void {
-    if (this.#trust.pin(peer, key)) this.#inbox.forget(peer)
-    for (const [topic, { payload, isRetained }] of this.#unverified) {
-      if (readTopic(this.#options.fleet, topic)?.levels[0] !== peer) continue
-      this.#unverified.delete(topic)
-      this.#take(topic, payload, isRetained)
-    }
+    this.#hearing.pinKey(peer, key)
   }
 
   async close(): Promise<void> {
@@ -325,7 +292,7 @@ class ControlDoor implements Control {
   /** Makes the subscriptions what they should be; gives false if the connection ended meanwhile. */
   async #subscribe(): Promise<boolean> {
     const { fleet, id } = this.#options
-    const wanted = filtersOf(fleet, 'control', id, this.#peers)
+    const wanted = filtersOf(fleet, 'control', id, this.#hearing.peers)
     const missing = wanted.filter(({ filter }) => !this.#subscribed.some((other) => other.filter === filter))
     const surplus = this.#subscribed.filter(({ filter }) => !wanted.some((other) => other.filter === filter))
     this.#subscribed = wanted
@@ -334,7 +301,8 @@ class ControlDoor implements Control {
       const denied = await this.#connection.subscribe(missing)
       for (const { filter } of denied) {
         // The hub may name a peer before it allows it: asked for again with the next `setPeers`.
-        this.#refused('not-allowed', filter, `the hub does not let this device read ${filter}`)
+        const message = `the hub does not let this device read ${filter}`
+        this.#options.onRefused?.({ reason: 'not-allowed', topic: filter, message })
       }
       this.#subscribed = this.#subscribed.filter(({ filter }) => !denied.some((other) => other.filter === filter))
       return true
@@ -370,39 +338,5 @@ class ControlDoor implements Control {
         () => {}, // the connection ended: `recall` has put it back
       )
     }
-  }
-
-  #take(topic: string, payload: Uint8Array, isRetained: boolean): void {
-    if (payload.length === 0) return // a retained message was cleared: unsigned, so nothing follows from it
-    const read = readTopic(this.#options.fleet, topic)
-    if (read !== undefined && topics[read.name].to === 'hub and peers') {
-      const peer = read.levels[0] as DeviceId
-      if (!this.#peers.has(peer)) return // unsubscribed a moment ago
-      if (!this.#trust.knows(peer)) return this.#holdForKey(topic, payload, isRetained)
-    }
-    let heard: Heard
-    try {
-      heard = this.#inbox.read(topic, payload, isRetained)
-      if (heard.message.name === 'hub') this.#trust.meet(heard.message.body)
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      return this.#refused(error.code, topic, error.message)
-    }
-    const { message, levels } = heard
-    const handlers = this.#handlers.get(message.name)
-    if (handlers !== undefined) for (const handler of handlers) handler(message as never, levels)
-    else if (this.#unheard.length < heldMessages) this.#unheard.push(heard)
-    else this.#refused('over-limit', topic, `${heldMessages} messages came before anybody listened`)
-  }
-
-  #holdForKey(topic: string, payload: Uint8Array, isRetained: boolean): void {
-    if (!this.#unverified.has(topic) && this.#unverified.size >= heldForKeys) {
-      return this.#refused('unknown-sender', topic, 'too many messages wait for the keys of peers')
-    }
-    this.#unverified.set(topic, { payload: Uint8Array.from(payload), isRetained })
-  }
-
-  #refused(reason: string, topic: string, message: string): void {
-    this.#options.onRefused?.({ reason, topic, message })
   }
 }

@@ -14,15 +14,21 @@ export function recordLength(parts: readonly Uint8Array[]): Uint8Array {
   return prefix
 }
 
+/** Memory for a frame under way is kept for the next one up to this size; larger frames are rare and get their own. */
+const maxKeptBytes = 16 << 20
+
 /**
- * Puts frames together again from chunks of any size: one copy, into memory of the frame's own. `limit` is asked before
- * any memory is taken, so that a stranger cannot make us take more than it allows.
+ * Puts frames together again from chunks of any size: at most one copy, none where a chunk holds the whole frame. A record
+ * is good until the call returns, as its memory serves the next one: fresh memory for each would keep the garbage collector
+ * busier than the cipher. `limit` is asked before any memory is taken, so that a stranger cannot make us take more than it
+ * allows.
  */
 export class RecordReader {
   readonly #limit: () => number
   readonly #onRecord: (record: Uint8Array) => void
   readonly #prefix = new Uint8Array(lengthBytes)
   #prefixAt = 0
+  #kept: Uint8Array = new Uint8Array(0)
   #record: Uint8Array | undefined
   #recordAt = 0
 
@@ -45,9 +51,14 @@ export class RecordReader {
         if (length === 0 || length > this.#limit()) {
           throw new Refusal('over-limit', `a record of ${length} bytes, the limit is ${this.#limit()}`)
         }
-        this.#record = Buffer.allocUnsafeSlow(length)
-        this.#recordAt = 0
         this.#prefixAt = 0
+        if (length <= chunk.length - at) {
+          at += length
+          this.#onRecord(chunk.subarray(at - length, at))
+          continue
+        }
+        this.#record = this.#memory(length)
+        this.#recordAt = 0
       }
       const record = this.#record
       const taken = Math.min(record.length - this.#recordAt, chunk.length - at)
@@ -59,5 +70,11 @@ export class RecordReader {
         this.#onRecord(record)
       }
     }
+  }
+
+  #memory(length: number): Uint8Array {
+    if (length > maxKeptBytes) return Buffer.allocUnsafeSlow(length)
+    if (length > this.#kept.length) this.#kept = Buffer.allocUnsafeSlow(length)
+    return this.#kept.subarray(0, length)
   }
 }

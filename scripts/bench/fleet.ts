@@ -31,8 +31,6 @@ export interface Fleet extends Contestant {
 }
 
 const readyWithinMs = 120_000
-/** More than any window of a bench. */
-const windowFrames = 64
 
 /** Resolves when every stage is ready and each link of the wanted kind; leaves nothing behind where it throws. */
 export async function openFleet(options: FleetOptions): Promise<Fleet> {
@@ -70,7 +68,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     closers.push(() => client.close())
     const isOnline = (): boolean => hub.members().filter(({ state }) => state === 'online').length > devices.length
     await hub.until(isOnline, readyWithinMs, 'that all devices are online')
-    await hub.deploy({ name: 'bench', model, stages: devices.length, at, windowFrames })
+    await hub.deploy({ name: 'bench', model, stages: devices.length, at })
     await Promise.all([hub.ready(readyWithinMs), client.ready()])
     return {
       devices,

@@ -40,13 +40,15 @@ export interface Load {
 /** The way to the other end. */
 interface End {
   readonly port: number
-  /** Sends `count` tensors of `bytes` bytes, at most `window` of them unsettled; resolves when all are. */
+  /** Sends `count` tensors of `bytes` bytes; resolves when all are settled. */
   send(bytes: number, count: number): Promise<void>
   /** Sends one after the other, each when the one before has come back; the times in milliseconds. */
   echo(bytes: number, count: number): Promise<number[]>
 }
 
-const window = 8
+/** Frames that the receiver lets be under way, and tensors handed to the channel at once. */
+const window = { ...defaultWindow, frames: 8 }
+const ahead = 64
 const run = new Uint8Array(8)
 /** An activation of this stage is sent back, others are only settled. */
 const echoStage = 1
@@ -100,7 +102,7 @@ async function openChannel({ kind, fleet, self, peer, prk, port }: OpenEnd): Pro
     peer,
     keyring,
     clock,
-    window: defaultWindow,
+    window,
     events: {
       onActivation(arrival) {
         const { activation } = arrival
@@ -147,7 +149,7 @@ async function openChannel({ kind, fleet, self, peer, prk, port }: OpenEnd): Pro
         let sent = 0
         let open = 0
         const fill = (): void => {
-          for (; sent < count && open < window; sent++, open++) offer(bytes, 0)
+          for (; sent < count && open < ahead; sent++, open++) offer(bytes, 0)
           if (open === 0) resolve()
         }
         settled = (released) => {

@@ -1,11 +1,13 @@
 /** `tessera demo`: the whole of Tessera on one machine, live. */
 
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { runDemo } from '../demo/run.js'
 import { Display } from '../demo/display.js'
 import { goldenWorkload, labelledWorkload, type Workload } from '../demo/workload.js'
 import { Refusal } from '#shared/errors.js'
+import { hintOf } from '#shared/program.js'
 
 interface DemoFlags {
   devices: number
@@ -24,8 +26,11 @@ export const maxDevices = 64
 
 const digits = join(import.meta.dirname, '../../../config/models/digits-resnet')
 
-export function demoCommand(): Command {
-  return new Command('demo')
+/** Adds the demo to the program, from which it takes how help and mistakes are shown. */
+export function demoCommand(program: Command): void {
+  program
+    .command('demo')
+    .showHelpAfterError(hintOf('tessera demo'))
     .description(
       'starts a hub and real device processes here, cuts a model over them, and streams requests through, all sealed',
     )
@@ -41,7 +46,13 @@ export function demoCommand(): Command {
     .option('--model <file>', 'an ONNX model instead of the bundled digits; wants --data')
     .option('--data <folder>', 'folder with test_data_set_K/input_i.pb of that model')
     .option('--json', 'end with a summary, one JSON object on the last line')
-    .addHelpText('after', '\nCtrl-C ends the demo and leaves no process and no file behind.')
+    .addHelpText(
+      'after',
+      `
+Ctrl-C ends the demo and leaves no process and no file behind; with status 0, or
+130 where a number of requests was asked for. Status 1 says that a result was
+lost, came twice, or differs from the unsplit model's.`,
+    )
     .action(async (flags: DemoFlags) => {
       process.exitCode = await demo(flags)
     })
@@ -51,10 +62,14 @@ async function demo(flags: DemoFlags): Promise<number> {
   const workload = await workloadOf(flags)
   const requests = flags.requests ?? (flags.once === true ? requestsOnce : undefined)
   const stop = new AbortController()
-  const onSignal = (): void => stop.abort()
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
+  const onSignal = (signal: NodeJS.Signals): void => stop.abort(signal)
+  for (const signal of stopSignals) process.on(signal, onSignal)
+  const onBrokenPipe = (): void => stop.abort('SIGPIPE') // nobody reads on: `tessera demo | head`
+  process.stdout.on('error', onBrokenPipe)
   const display = new Display(process.stdout, workload, requests)
+  /** Without a number of requests, to be stopped is how a demo ends. */
+  const stoppedStatus = (): number =>
+    requests === undefined ? 0 : 128 + constants.signals[stop.signal.reason as NodeJS.Signals]
   try {
     const summary = await runDemo({
       workload,
@@ -68,13 +83,20 @@ async function demo(flags: DemoFlags): Promise<number> {
     })
     display.end(summary)
     if (flags.json === true) process.stdout.write(`${JSON.stringify(summary)}\n`)
-    return summary.bitExact && summary.lost === 0 && summary.duplicated === 0 ? 0 : 1
+    if (summary.results > 0 && !summary.bitExact) return 1
+    if (summary.interrupted) return stoppedStatus()
+    return summary.lost === 0 && summary.duplicated === 0 ? 0 : 1
+  } catch (error) {
+    if (!stop.signal.aborted || !(error instanceof Refusal) || error.code !== 'cancelled') throw error
+    display.step(error.message)
+    return stoppedStatus()
   } finally {
     display.close()
-    process.off('SIGINT', onSignal)
-    process.off('SIGTERM', onSignal)
+    for (const signal of stopSignals) process.off(signal, onSignal)
   }
 }
+
+const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 async function workloadOf({ model, data }: DemoFlags): Promise<Workload> {
   if (model === undefined) {

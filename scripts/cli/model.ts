@@ -1,14 +1,16 @@
 /** `tessera model`: looks into ONNX files, shows where they can be cut, cuts them and proves the cuts exact. */
 
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { InvalidArgumentError, Option, type Command } from 'commander'
+import { hintOf } from '#shared/program.js'
 import { levels } from '#shared/onnx/session.js'
 import { checkModel } from './model-check.js'
 import { showCuts } from './model-cuts.js'
 import { splitModel } from './model-split.js'
 import { verifyModel } from './model-verify.js'
 
-export function modelCommand(): Command {
-  const model = new Command('model').description('looks into ONNX models, cuts them and proves the cuts').exitOverride()
+/** Adds the noun to the program, from which it takes how help and mistakes are shown. */
+export function modelCommand(program: Command): void {
+  const model = program.command('model').description('looks into ONNX models, cuts them and proves the cuts')
   about(model, 'check', 'says what a model is and whether it can be run and cut').action(checkModel)
   about(model, 'cuts', 'lists every place where a model can be cut, with the tensors that cross it').action(showCuts)
   about(model, 'split', 'writes the segments of a model as ONNX files, which are not encrypted')
@@ -24,12 +26,12 @@ export function modelCommand(): Command {
     )
     .option('--seed <s>', 'seed of the 50 random cuts that are tried beside', '1')
     .action(verifyModel)
-  return model
 }
 
 function about(model: Command, verb: string, description: string): Command {
   return model
     .command(verb)
+    .showHelpAfterError(hintOf(`tessera model ${verb}`))
     .description(description)
     .argument('<file>', 'an ONNX file')
     .option(

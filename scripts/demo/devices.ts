@@ -33,6 +33,8 @@ export async function startDevice(options: DeviceProcessOptions): Promise<Device
   const main = join(import.meta.dirname, '../../device/main.js')
   const child = spawn(process.execPath, [main, '--name', name, '--state', folder, '--link', link, ...joinArguments], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    // In a group of its own: a Ctrl-C is the demo's to obey, which then ends its devices in order.
+    detached: true,
     env: { ...process.env, ...allocator, TESSERA_LOG: process.env['TESSERA_LOG'] ?? 'warn' },
   })
   let words = ''

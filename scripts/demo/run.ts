@@ -50,6 +50,12 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     closers.unshift(() => close(thing))
     return thing
   }
+  const aborted = new Promise<never>((_, reject) => {
+    const stop = (): void => reject(new Refusal('cancelled', 'stopped before every stage was ready'))
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop)
+  })
+  aborted.catch(() => {})
   try {
     const folder = opened(await mkdtemp(join(tmpdir(), 'tessera-demo-')), (path) =>
       rm(path, { recursive: true, force: true }),
@@ -87,7 +93,9 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     const lost = Promise.race(processes.map((child) => child.failed)).then((why) => {
       throw new Refusal('device-lost', why)
     })
-    lost.catch(() => {}) // whoever waits for something else at that moment hears of it there
+    const over = Promise.race([lost, aborted])
+    over.catch(() => {}) // whoever waits for something else at that moment hears of it there
+    if (signal.aborted) await aborted
     for (const { name, id, pid } of processes) onStep(`${name} joined as ${id}, pid ${pid}`)
 
     const client = opened(
@@ -106,7 +114,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     )
     const { hub } = running
     await Promise.race([
-      lost,
+      over,
       hub.until(
         () => hub.members().filter((member) => member.state === 'online').length > devices,
         readyWithinMs,
@@ -115,20 +123,19 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     ])
     onStep(`cutting '${workload.name}' into ${devices} segment${devices === 1 ? '' : 's'}`)
     const deployment = await Promise.race([
-      lost,
+      over,
       hub.deploy({
         name: workload.name.slice(0, 48),
         model: workload.model,
         folder: workload.folder,
         sample: workload.sample,
         stages: devices,
-        windowFrames: Math.max(options.window, 1),
       }),
     ])
     deployment.segmentBytes.forEach((bytes, i) =>
       onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`),
     )
-    await Promise.race([lost, Promise.all([hub.ready(readyWithinMs), client.ready()])])
+    await Promise.race([over, Promise.all([hub.ready(readyWithinMs), client.ready()])])
     const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
     const tally = new Tally(systemClock.monotonicMs())
     const demo: RunningDemo = { running, deployment, processes, client, tally }

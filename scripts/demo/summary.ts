@@ -7,6 +7,7 @@ import type { Workload } from './workload.js'
 export interface Summary {
   readonly model: string
   readonly requests: number
+  readonly results: number
   readonly correct: number
   /** Share of correct results: of the right class where there are labels, else equal to the unsplit model's. */
   readonly accuracy: number
@@ -41,6 +42,7 @@ export function summaryOf(demo: RunningDemo, workload: Workload, interrupted: bo
   return {
     model: workload.name,
     requests: tally.sent,
+    results: tally.results,
     correct: tally.correct,
     accuracy: tally.results === 0 ? 0 : tally.correct / tally.results,
     bitExact: tally.results > 0 && tally.exact === tally.results,

@@ -4,7 +4,7 @@ import crypto from 'crypto'
 import fs from 'fs'
 import path from 'path'
 
-const sourceFolders = ['shared', 'broker', 'device', 'scripts', 'test']
+const sourceFolders = ['shared', 'broker', 'device', 'scripts', 'test', 'config']
 const buildFiles = ['package.json', 'tsconfig.json']
 
 const hash = (data) => crypto.createHash('sha256').update(data).digest('hex')

@@ -7,7 +7,7 @@ import {
   verify as verifySignature,
   type KeyObject,
 } from 'node:crypto'
-import { open, readFile } from 'node:fs/promises'
+import { open, readFile, rm } from 'node:fs/promises'
 import { asBuffer, concat, fromHex } from '../bytes.js'
 import { Refusal, reasonOf } from '../errors.js'
 import { systemRandom, type Random } from '../random.js'
@@ -102,6 +102,9 @@ export async function saveIdentity(path: string, identity: Identity): Promise<vo
   try {
     await file.writeFile(key.export({ format: 'pem', type: 'pkcs8' }))
     await file.sync()
+  } catch (error) {
+    await rm(path, { force: true }) // half an identity would bar the next start
+    throw new Refusal('bad-config', `cannot write the identity to ${path}: ${reasonOf(error)}`, { cause: error })
   } finally {
     await file.close()
   }

@@ -7,6 +7,13 @@ import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node'
 import { Refusal, reasonOf, type RefusalCode } from '../errors.js'
 import { isDtype, itemBytes, type Dtype, type Tensor } from './tensor.js'
 
+/**
+ * The official binaries tell their maker of every session: names, shapes and hashes of models. Here they tell nobody. The
+ * library looks once, when it is loaded, into the process's environment, of which a worker thread has only a copy: so this
+ * stands where the main thread passes before it starts one.
+ */
+process.env['ORT_DISABLE_TELEMETRY'] = '1'
+
 /** How far the engine rewrites a graph before running it. Cut graphs run at 'disabled', or bits move. */
 export const levels = ['disabled', 'basic', 'extended', 'all'] as const
 export type Level = (typeof levels)[number]

@@ -105,7 +105,7 @@ export const segmentFile = z.strictObject({
 })
 export type SegmentFile = z.infer<typeof segmentFile>
 
-/** Clients of one plan. */
+/** Clients that one plan may have: every assignment of a stage at the ends names them all. */
 export const maxClients = 64
 
 const edges = {
@@ -132,8 +132,6 @@ export const assignment = z.strictObject({
       sends: ports,
       runInputs: ports,
       runOutputs: ports,
-      /** Frames that may be on their way through this stage at once. */
-      windowFrames: z.int().min(1).max(1024),
     }),
     z.strictObject({
       kind: z.literal('client'),
@@ -142,7 +140,6 @@ export const assignment = z.strictObject({
       last: deviceId,
       inputs: ports,
       outputs: ports,
-      windowFrames: z.int().min(1).max(1024),
     }),
   ]),
 })

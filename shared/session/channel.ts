@@ -66,6 +66,12 @@ export interface SessionName {
 
 /** The ratchet's task, where it is no task that ended but a key that is nearly spent. */
 const noTask = new Uint8Array(16)
+/**
+ * So long may news for the peer wait for more: a message costs as much as a small frame. The peer holds its items so much
+ * longer, but is not kept from sending: when a quarter of its window, or so many requests, are to be told of, it hears at once.
+ */
+export const flowDelayMs = 10
+const maxUntoldSettled = 64
 /** How often a carrier that may lose frames is looked after. */
 const resendCheckMs = 250
 
@@ -85,6 +91,9 @@ export class Channel {
   #carrier: Carrier | undefined
   #flowIsDue = false
   #flowIsScheduled = false
+  #cancelFlow: Cancel | undefined
+  /** What has left the queue, and what was settled, since the peer was last told. */
+  #untold = { frames: 0, bytes: 0, settled: 0 }
   #cancelCheck: Cancel | undefined
   /** The session that we seal under: only its frames are counted by both ends. */
   #session: SessionName | undefined
@@ -119,7 +128,7 @@ export class Channel {
     this.#nextCounter = 0
     this.#intake.restart()
     this.#backlog.restart()
-    this.#scheduleFlow()
+    this.#tellNow()
     this.pump()
   }
 
@@ -129,7 +138,7 @@ export class Channel {
     this.detach()
     this.#carrier = carrier
     this.#backlog.resendAll()
-    this.#scheduleFlow()
+    this.#tellNow()
     this.pump()
     this.#checkLater()
   }
@@ -158,7 +167,8 @@ export class Channel {
   /** Tells the peer, soon and in one message with others, that it need not keep this request any longer. */
   settle(key: RequestKey): void {
     this.#settled.add(key)
-    this.#scheduleFlow()
+    this.#untold.settled++
+    this.#tellSoon()
   }
 
   /** Forgets what was to be sent, for a plan that is over; returns the requests. */
@@ -172,6 +182,7 @@ export class Channel {
    */
   close(): RequestKey[] {
     this.#isClosed = true
+    this.#cancelFlow?.()
     this.detach()
     this.#settled.clear()
     this.#session = undefined
@@ -239,7 +250,10 @@ export class Channel {
     this.#intake.arrived(queued, !this.#isCurrent(opened))
     this.traffic.receivedFrames++
     const took = (): void => {
-      if (this.#intake.took(queued)) this.#scheduleFlow()
+      if (!this.#intake.took(queued)) return
+      this.#untold.frames++
+      this.#untold.bytes += queued.bytes
+      this.#tellSoon()
     }
     const openUs = Math.round((performance.now() - startMs) * 1000)
     try {
@@ -284,8 +298,17 @@ export class Channel {
     return this.#session?.epoch === epoch && this.#session.ordinal === ordinal
   }
 
+  /** One FLOW for all that happens within the delay. */
+  #tellSoon(): void {
+    this.#flowIsDue = true
+    const { frames, bytes, settled } = this.#untold
+    const room = this.#intake.room
+    if (settled >= maxUntoldSettled || 4 * frames >= room.frames || 4 * bytes >= room.bytes) this.#tellNow()
+    else if (!this.#isClosed) this.#cancelFlow ??= this.#clock.after(flowDelayMs, () => this.#sendFlow())
+  }
+
   /** One FLOW for all that happens in this turn of the event loop. */
-  #scheduleFlow(): void {
+  #tellNow(): void {
     this.#flowIsDue = true
     if (this.#flowIsScheduled) return
     this.#flowIsScheduled = true
@@ -296,6 +319,9 @@ export class Channel {
   }
 
   #sendFlow(): void {
+    this.#cancelFlow?.()
+    this.#cancelFlow = undefined
+    this.#untold = { frames: 0, bytes: 0, settled: 0 }
     while (this.#flowIsDue || !this.#settled.isEmpty) {
       // What a lost carrier does not take is not lost: the peer sends again, and hears again that it is settled.
       if (this.#carrier === undefined || this.#session === undefined) return

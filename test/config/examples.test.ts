@@ -23,8 +23,8 @@ for (const [name, shape] of Object.entries(examples)) {
   const text = readFileSync(path, 'utf8')
 
   t.test(`${name} is taken, and what it shows as defaults are the defaults`, async (t) => {
-    const read = (await loadConfig(path, shape)) as Record<string, unknown>
-    const bare = parseConfig('', 'defaults', shape, { fleet: 'f0123456789abcdef' }) as Record<string, unknown>
+    const read = await loadConfig(path, shape)
+    const bare = parseConfig('', 'defaults', shape, { fleet: 'f0123456789abcdef' })
     const { state, deploy, fleet, ...shown } = read
     const { state: _, fleet: __, ...defaults } = bare
     t.strictSame(shown, defaults)

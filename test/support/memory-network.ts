@@ -29,7 +29,10 @@ export class MemoryNetwork {
   /** A stream between two hosts; it fails as TCP does where nobody listens or the way is cut. */
   dial(from: string, to: string): Duplex {
     const way = [from, to] as const
-    const [near, far] = memoryLink({ onBytes: (bytes) => this.#taps.forEach((tap) => tap(bytes, way)) })
+    const [near, far] = memoryLink({
+      onBytes: (bytes) => this.#taps.forEach((tap) => tap(bytes, way)),
+      isDeferred: true,
+    })
     const listener = this.#hosts.get(to)
     if (listener === undefined || this.#cut.has(nameOf(way))) {
       process.nextTick(() => near.destroy(new Refusal('link-failed', `nobody answers at ${to}`)))

@@ -46,7 +46,6 @@ const bodies: { readonly [N in TopicName]: BodyOf<N> } = {
       sends: [port],
       runInputs: [port],
       runOutputs: [port],
-      windowFrames: 8,
     },
   },
   assigned: {

@@ -239,7 +239,6 @@ t.test('what is sent while the hub is away waits in order; counters are dropped;
   const telemetry = {
     plan: 0,
     stage: 0,
-    epoch: 0,
     frames: 0,
     computeUs: 0,
     queued: 0,

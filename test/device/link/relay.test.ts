@@ -4,9 +4,11 @@ import { dialTcp } from '#device/link/dial.js'
 import { equal, concat } from '#shared/bytes.js'
 import { systemClock } from '#shared/clock.js'
 import { newDeviceId, type DeviceId } from '#shared/ids.js'
-import { chunkBytes } from '#shared/protocol/chunk.js'
+import { chunkBytes, chunksOf } from '#shared/protocol/chunk.js'
+import { Outbox } from '#shared/protocol/outbox.js'
 import { Collected, next } from '#test/support/control-plane.js'
-import { memoryDial } from '#test/support/memory-link.js'
+import { memoryDial, memoryLink } from '#test/support/memory-link.js'
+import { RawClient, rawConnect, rawPublish } from '#test/support/raw-mqtt.js'
 import { relayPlane, type RelayDevice } from '#test/support/relay-plane.js'
 
 t.test('frames of any size arrive whole, in order and once, and so do acknowledgements', async (t) => {
@@ -123,6 +125,31 @@ t.test('a frame whose connection breaks under way is reported lost, and the next
   await again
   t.equal(await a.link.send(b.id, [new Uint8Array(300_000)]), true)
   t.strictSame(await frames.until(1), [300_000])
+})
+
+t.test('bytes that are no chunk are refused by name, and what follows is heard', async (t) => {
+  const { relay, devices, fleet, random } = await relayPlane(t)
+  const refused = new Collected<string>()
+  const [target] = (await devices(1, { onRefused: ({ reason }) => refused.add(reason) })) as [RelayDevice]
+  const frames = new Collected<number>()
+  target.link.onFrame((_from, bytes) => frames.add(bytes.length))
+  const id = newDeviceId(random)
+  relay.allow(id, { token: new Uint8Array(32), peers: new Set([target.id]) })
+  const [here, there] = memoryLink()
+  relay.handle(there)
+  const stranger = new RawClient(here)
+  t.match(await stranger.say(rawConnect({ id })), { codes: [0] })
+
+  const bootId = random(8)
+  const saidBy = (from: DeviceId): Outbox => new Outbox({ fleet, from, bootId, clock: systemClock, sign: () => bootId })
+  const [chunk] = [...chunksOf(0, [new Uint8Array(5)])]
+  const { topic, payload } = saidBy(id).seal('in', [target.id, id], chunk!)
+  stranger.stream.write(rawPublish(topic, random(50)))
+  stranger.stream.write(rawPublish(topic, saidBy(id).seal('in', [target.id, id], random(3)).payload))
+  stranger.stream.write(rawPublish(topic, saidBy(target.id).seal('in', [target.id, id], chunk!).payload))
+  stranger.stream.write(rawPublish(topic, payload))
+  t.strictSame(await frames.until(1), [5])
+  t.strictSame(refused.values, ['bad-message', 'bad-message', 'unknown-sender'])
 })
 
 t.test('in its own thread the relay serves TCP and reports what it refuses', async (t) => {

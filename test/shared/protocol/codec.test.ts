@@ -227,7 +227,7 @@ t.test('a body in any other than its deterministic encoding is refused', (t) => 
   t.equal(proper[0], 0xa1, 'a map of one')
   const stretched = Uint8Array.from([0xb8, 1, ...proper.subarray(1)]) // the same, with its length in a byte of its own
   const said = { v: 1, ...head, body: stretched, sig: identity.sign(stretched) }
-  t.throws(() => decode('status', packr.pack(said)), { code: 'bad-message', message: /deterministic encoding/ })
+  t.throws(() => decode('status', packr.pack(said)), { code: 'bad-message' })
   t.end()
 })
 

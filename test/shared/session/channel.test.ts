@@ -8,7 +8,7 @@ import { idBytes, type DeviceId, type FleetId } from '#shared/ids.js'
 import { controlType, encodeControl, type Control } from '#shared/protocol/control.js'
 import { encodeActivation, type Activation } from '#shared/protocol/tensors.js'
 import { seededRandom } from '#shared/random.js'
-import { Channel, type Arrival, type Carrier } from '#shared/session/channel.js'
+import { Channel, flowDelayMs, type Arrival, type Carrier } from '#shared/session/channel.js'
 import { Keyring } from '#shared/session/keyring.js'
 import type { RequestKey } from '#shared/session/requests.js'
 import { WatchedClock } from '#test/support/pipeline-world.js'
@@ -96,9 +96,11 @@ function ends(options: { window?: { frames: number; bytes: number }; reliable?: 
       b.channel.attach(carrierOf(b))
       await this.exchange()
     },
-    /** Carries all that was sent to the other end, until there is nothing. */
+    /** Waits for what is told with delay, and carries all that was sent to the other end, until there is nothing. */
     async exchange(): Promise<void> {
+      clock.step(flowDelayMs)
       for (let round = 0; round < 20; round++) {
+        clock.step(1) // what is not urgent is told within 10 ms
         await Promise.resolve()
         for (const [from, to] of [
           [a, b],
@@ -128,6 +130,22 @@ t.test('what is offered arrives, is kept until it is settled, and settled only t
     pair.a.settled.map(({ request }) => request),
     [0],
   )
+})
+
+t.test('news for the peer waits for more, but not when the peer may be out of room', async (t) => {
+  const pair = ends({ window: { frames: 8, bytes: 1 << 20 } })
+  await pair.connected()
+  for (let request = 0; request < 4; request++) pair.a.channel.offer(activation(request))
+  await pair.exchange()
+  pair.b.arrivals[0]!.took()
+  pair.b.channel.settle(activation(0))
+  await Promise.resolve()
+  t.equal(pair.b.outbox.length, 0, 'one of eight frames has left the queue')
+  pair.b.arrivals[1]!.took()
+  await Promise.resolve()
+  t.equal(pair.b.outbox.length, 1, 'a quarter of the window is told at once, and all else with it')
+  await pair.exchange()
+  t.equal(pair.a.channel.held, 3)
 })
 
 t.test('the window is counted anew in a new session: late words of the earlier one release nothing', async (t) => {

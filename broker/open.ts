@@ -1,0 +1,61 @@
+/**
+ * `tessera-edge/hub`: a hub in a program of one's own; `tessera-hub` is one.
+ *
+ *     const { hub, uri, fleet } = await openHub({ state: './hub' })
+ *     await hub.until(() => hub.online().length >= 2, 60_000, 'that two devices are online')
+ *     await hub.deploy({ name: 'digits', model, stages: 2 })
+ *     await hub.ready(60_000)
+ */
+
+import type { z } from 'zod'
+import { systemClock } from '#shared/clock.js'
+import { checkSettings } from '#shared/config.js'
+import { nodeAeads } from '#shared/crypto/aead.js'
+import { newIdentity } from '#shared/crypto/identity.js'
+import { openMember } from '#shared/crypto/member-file.js'
+import { fleetOf, newDeviceId } from '#shared/ids.js'
+import { systemRandom } from '#shared/random.js'
+import { hubSettings } from './config.js'
+import { startHub, type RunningHub, type StartOptions } from './start.js'
+
+export { Hub, type DeployRequest, type Deployment } from './hub.js'
+export type { Member } from './fleet/registry.js'
+export type { RunningHub, StartOptions } from './start.js'
+export { Refusal, type RefusalCode } from '#shared/errors.js'
+
+export type HubSettings = z.input<typeof hubSettings>
+
+/**
+ * Opens a hub: its brokers on TCP, its identity from the folder `state`, or a new one where that is not given. `parts`
+ * replaces what it is made of: clock, randomness, ciphers, log. Throws `Refusal`: `bad-config`, `folder-in-use`,
+ * `port-in-use`.
+ */
+export async function openHub(settings: HubSettings = {}, parts: Partial<StartOptions> = {}): Promise<RunningHub> {
+  const { state, fleet, listen } = checkSettings(settings, hubSettings)
+  const { random = systemRandom } = parts
+  const { id, identity, release } =
+    state === undefined
+      ? { id: newDeviceId(random), identity: newIdentity(random), release: () => Promise.resolve() }
+      : await openMember(state, random)
+  try {
+    const running = await startHub({
+      fleet: fleet ?? fleetOf((parts.identity ?? identity).publicKey),
+      id,
+      identity,
+      ...listen,
+      clock: systemClock,
+      random,
+      aeads: nodeAeads,
+      log: () => {},
+      ...parts,
+    })
+    const close = async (): Promise<void> => {
+      await running.close()
+      await release()
+    }
+    return { ...running, close }
+  } catch (error) {
+    await release()
+    throw error
+  }
+}
