@@ -128,8 +128,8 @@ async function pairOf(modes: readonly [LinkMode, LinkMode], aeads: Aeads = nodeA
     [idB, await b.peers.listen()],
   ])
   const meet = (): void => {
-    a.peers.set(new Set([idB]))
-    b.peers.set(new Set([idA]))
+    a.peers.set(new Set([idB]), new Set([idB]))
+    b.peers.set(new Set([idA]), new Set())
     a.peers.reachableAt(idB, addresses.get(idB)!)
     b.peers.reachableAt(idA, addresses.get(idA)!)
   }
@@ -171,8 +171,8 @@ t.test('two that are peers again go on under their keys, and no nonce serves twi
     b.peers.channel(idA).offer(activation(time))
     await pass(200)
     t.strictSame([a.peers.channel(idB).held, b.peers.channel(idA).held], [0, 0])
-    a.peers.set(new Set())
-    b.peers.set(new Set())
+    a.peers.set(new Set(), new Set())
+    b.peers.set(new Set(), new Set())
     await pass(100)
   }
   t.strictSame(
@@ -281,7 +281,7 @@ t.test('who leaves the plan leaves its unsettled requests behind, and is a stran
   relay.isOnline = false
   a.peers.channel(idB).offer(activation(3))
   t.strictSame(
-    a.peers.set(new Set()).map(({ request }) => request),
+    a.peers.set(new Set(), new Set()).map(({ request }) => request),
     [3],
   )
   t.throws(() => a.peers.channel(idB), { code: 'unknown-sender' })
