@@ -16,7 +16,6 @@ function planOf(stages: number, clients: number): Plan {
     model: 'digits',
     inputs: [port('x')],
     outputs: [port('y')],
-    windowFrames: 8,
     clients: Array.from({ length: clients }, id),
     stages: Array.from({ length: stages }, (_, i) => ({
       device: id(),
