@@ -61,7 +61,7 @@ function same(text: string): string {
 const bars = ' ▁▂▃▄▅▆▇█'
 /** Lines that are no stages. */
 const frameLines = 11
-const header = ' # device     pid     nodes   sealed  ms/hop        queue  rss   sends on'
+const header = ' # device     pid     nodes     sealed  ms a hop     queue    rss  sends on'
 
 /** The picture for a terminal of so many rows; stages that find no room are counted. */
 export function draw(state: ScreenState, paint: Paint, rows = Infinity): string[] {
@@ -80,7 +80,7 @@ export function draw(state: ScreenState, paint: Paint, rows = Infinity): string[
     ` throughput ${paint.bold(`${state.throughput.toFixed(1)}/s`)}  ${paint.accent(state.rates.map((rate) => bars[Math.ceil((rate / most) * 8)]).join(''))}`,
     ` latency    p50 ${paint.bold(ms(state.latencyMs.p50))}  p99 ${paint.bold(ms(state.latencyMs.p99))}  ${paint.dim(`in flight ${requests.inFlight}`)}`,
     ` results    ${paint.bold(String(requests.results))}${requests.of === undefined ? '' : ` of ${requests.of}`}  lost ${count(state.lost, paint)}  twice ${count(state.duplicated, paint)}`,
-    ` equal to the unsplit model, bit for bit: ${state.exact === requests.results ? paint.good(`all ${state.exact} ✓`) : paint.bad(`${state.exact} of ${requests.results} ✗`)}`,
+    ` equal to the unsplit model, bit for bit: ${verdict(state.exact, requests.results, paint)}`,
   ]
   if (state.isLabelled) {
     const share = requests.results === 0 ? 0 : (100 * state.correct) / requests.results
@@ -100,10 +100,15 @@ function row(stage: ScreenStage, slowest: number, paint: Paint): string {
       : `${computeMs.toFixed(2).padStart(6)} ${paint.accent('█'.repeat(Math.max(1, Math.round((computeMs / slowest) * 6))).padEnd(6))}`
   return [
     `${String(stage.stage).padStart(2)} ${stage.device.slice(0, 9)}`,
-    `${String(stage.pid).padEnd(7)} ${stage.nodes.padEnd(7)} ${size(stage.sealedBytes).padStart(6)}`,
+    `${String(stage.pid).padEnd(7)} ${stage.nodes.padEnd(9)} ${size(stage.sealedBytes).padStart(6)}`,
     `${time} ${String(stage.queued).padStart(4)} ${size(stage.residentBytes).padStart(6)}`,
     `${stage.link} ${paint.dim(size(stage.linkBytes))}`,
   ].join('  ')
+}
+
+function verdict(exact: number, results: number, paint: Paint): string {
+  if (results === 0) return paint.dim('no result yet')
+  return exact === results ? paint.good(`all ${exact} ✓`) : paint.bad(`${exact} of ${results} ✗`)
 }
 
 function count(value: number, paint: Paint): string {
@@ -118,12 +123,14 @@ function ms(value: number): string {
   return `${value.toFixed(value < 10 ? 2 : 1)} ms`
 }
 
-/** Bytes for people: `812 kB`, `1.2 MB`. */
+const units = ['B', 'kB', 'MB', 'GB', 'TB'] as const
+
+/** Bytes for people, in six columns: `812 kB`, `1.2 MB`. */
 export function size(bytes: number): string {
-  if (bytes < 1000) return `${bytes} B`
-  if (bytes < 1e6) return `${(bytes / 1e3).toFixed(bytes < 1e4 ? 1 : 0)} kB`
-  if (bytes < 1e9) return `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`
-  return `${(bytes / 1e9).toFixed(1)} GB`
+  let value = bytes
+  let unit = 0
+  for (; value >= 999.5 && unit < units.length - 1; unit++) value /= 1000
+  return `${value.toFixed(unit === 0 || value >= 9.95 ? 0 : 1)} ${units[unit]}`
 }
 
 /** The line cut to `width` columns; escape sequences take no column and are kept. */

@@ -44,6 +44,10 @@ export class Tally {
     for (const { stage, computeUs } of hops) push((this.#hops[stage] ??= []), computeUs / 1000)
     const second = Math.floor((nowMs - this.#startMs) / 1000)
     this.#perSecond.set(second, (this.#perSecond.get(second) ?? 0) + 1)
+    for (const old of this.#perSecond.keys()) {
+      if (old >= second - seconds) break
+      this.#perSecond.delete(old)
+    }
   }
 
   get lost(): number {
