@@ -26,7 +26,6 @@ const republishMs = 2000
 const revisionsPerTerm = 2 ** 20
 /** Plans of one term likewise: a member tells by the number which of two plans is the later one. Below 2^48 in all. */
 const plansPerTerm = 2 ** 14
-const firstEpoch = 1
 
 export interface HubOptions {
   readonly fleet: FleetId
@@ -35,6 +34,8 @@ export interface HubOptions {
   readonly clock: Clock
   readonly random: Random
   readonly aeads: Aeads
+  /** The key epoch of this process; grows with every start of the same hub. 1 unless given. */
+  readonly epoch?: number
   /** Grows with every start; seconds since the Unix epoch will do. Below 2^32. */
   readonly term: number
   readonly broker: Broker
@@ -73,7 +74,7 @@ export interface Deployment {
 
 export class Hub {
   readonly id: DeviceId
-  readonly epoch = firstEpoch
+  readonly epoch: number
   readonly #options: HubOptions
   readonly #bus: Bus
   readonly #registry = new Registry()
@@ -92,6 +93,7 @@ export class Hub {
     const { fleet, id, identity, clock, random, aeads, broker } = options
     this.#options = options
     this.id = id
+    this.epoch = options.epoch ?? 1
     const bootId = random(8)
     this.#bus = createBus({
       fleet,
@@ -105,7 +107,7 @@ export class Hub {
     this.#sessions = new HubSessions({
       fleet,
       hub: { id, bootId },
-      epoch: firstEpoch,
+      epoch: this.epoch,
       alg: this.#alg(),
       seeds: memorySeeds(random),
       random,
