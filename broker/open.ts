@@ -16,6 +16,7 @@ import { openMember } from '#shared/crypto/member-file.js'
 import { fleetOf, newDeviceId } from '#shared/ids.js'
 import { systemRandom } from '#shared/random.js'
 import { hubSettings } from './config.js'
+import { nextEpoch } from './keys/epoch-file.js'
 import { startHub, type RunningHub, type StartOptions } from './start.js'
 
 export { Hub, type DeployRequest, type Deployment } from './hub.js'
@@ -38,10 +39,12 @@ export async function openHub(settings: HubSettings = {}, parts: Partial<StartOp
       ? { id: newDeviceId(random), identity: newIdentity(random), release: () => Promise.resolve() }
       : await openMember(state, random)
   try {
+    const epoch = state === undefined ? 1 : await nextEpoch(state)
     const running = await startHub({
       fleet: fleet ?? fleetOf((parts.identity ?? identity).publicKey),
       id,
       identity,
+      epoch,
       ...listen,
       clock: systemClock,
       random,

@@ -46,7 +46,6 @@ export async function startHub(options: StartOptions): Promise<RunningHub> {
   const broker = await createBroker({ fleet, plane: 'control', hub: id, clock })
   const closers = [() => broker.close()]
   try {
-    const address = await broker.listen({ host, port })
     const relay = await createRelay({
       fleet,
       hub: id,
@@ -63,6 +62,9 @@ export async function startHub(options: StartOptions): Promise<RunningHub> {
       // Devices reach the relay where they reach the hub.
       relayAddress: { host: '', port: relay.address!.port },
     })
+    closers.push(() => hub.close())
+    // Only now: members of an earlier start come at once, and say once only who they are.
+    const address = await broker.listen({ host, port })
     const uri = `mqtt://${host.includes(':') ? `[${host}]` : host}:${address.port}`
     const hubKey = toHex(identity.publicKey)
     return {
