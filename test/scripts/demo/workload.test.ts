@@ -99,7 +99,7 @@ t.test('without floats, values change places: each stays one that the model was 
   const values = Array.from({ length: 64 }, (_, i) => i)
   const cases: [string, Tensor][] = [
     ['int64', ints([64], values)],
-    ['uint8', { dtype: 'uint8' as Dtype, shape: [8, 8], data: Uint8Array.from(values) }],
+    ['uint8', { dtype: 'uint8', shape: [8, 8], data: Uint8Array.from(values) }],
     ['string', strings([64], values.map(String))],
   ]
   for (const [what, tensor] of cases) {
