@@ -6,7 +6,7 @@ import { goldenWorkload, labelledWorkload, type Workload } from '#scripts/demo/w
 import { toHex } from '#shared/bytes.js'
 import { TensorValueSchema } from '#shared/onnx/onnx_pb.js'
 import { encodeTensor } from '#shared/onnx/tensor-file.js'
-import { numbersOf, type Dtype, type Tensor } from '#shared/onnx/tensor.js'
+import { numbersOf, type Tensor } from '#shared/onnx/tensor.js'
 import { buildModel, floats, ints, node, port, strings } from '#test/support/models.js'
 
 const nameOf = (workload: Workload, index: number): string =>
