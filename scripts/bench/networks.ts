@@ -17,18 +17,20 @@ import { encodeModel } from '#shared/onnx/parse.js'
 export const networkNames = ['L', 'M', 'S'] as const
 export type NetworkName = (typeof networkNames)[number]
 
-/** The ONNX file of a network: one float32 image `[1, 3, side, side]` in, 1000 scores out. */
+/** The ONNX file of a network: one image in, as bytes `[1, 3, side, side]` like a camera's; 1000 scores out. */
 export function buildNetwork(name: NetworkName): Uint8Array<ArrayBuffer> {
   if (name === 'L') return resNet50(224)
   return mobileNetV2(name === 'M' ? 224 : 112)
 }
 
 const classes = 1000
+/** Made-up images are of zeros and ones. */
+const imageGain = Math.SQRT2
 
 /** He, Zhang, Ren, Sun: "Deep Residual Learning for Image Recognition", table 1, 50 layers; stride in the 3x3 (v1.5). */
 function resNet50(side: number): Uint8Array<ArrayBuffer> {
   const net = new Writer(side)
-  let x = net.relu(net.conv('image', 3, 64, { kernel: 7, stride: 2 }))
+  let x = net.relu(net.conv(net.image(), 3, 64, { kernel: 7, stride: 2, gain: imageGain }))
   x = net.node('MaxPool', [x], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] })
   let channels = 64
   for (const [blocks, width, stride] of [
@@ -54,7 +56,7 @@ function resNet50(side: number): Uint8Array<ArrayBuffer> {
 /** Sandler et al.: "MobileNetV2: Inverted Residuals and Linear Bottlenecks", table 2, width 1. */
 function mobileNetV2(side: number): Uint8Array<ArrayBuffer> {
   const net = new Writer(side)
-  let x = net.relu6(net.conv('image', 3, 32, { kernel: 3, stride: 2 }))
+  let x = net.relu6(net.conv(net.image(), 3, 32, { kernel: 3, stride: 2, gain: imageGain }))
   let channels = 32
   for (const [expand, width, blocks, stride] of [
     [1, 16, 1, 1],
@@ -109,6 +111,11 @@ class Writer {
     return output
   }
 
+  /** The input, as numbers. */
+  image(): string {
+    return this.node('Cast', ['image'], { to: float32 })
+  }
+
   relu(x: string): string {
     return this.node('Relu', [x])
   }
@@ -147,8 +154,8 @@ class Writer {
           name: 'bench',
           node: this.#nodes,
           initializer: this.#weights,
-          input: [floats('image', [1, 3, this.#side, this.#side])],
-          output: [floats(scores, [1, classes])],
+          input: [port('image', uint8, [1, 3, this.#side, this.#side])],
+          output: [port(scores, float32, [1, classes])],
         },
       }),
     )
@@ -167,8 +174,9 @@ class Writer {
   }
 }
 
-/** ONNX's numbers for the type float and for attributes that are an int or a list of them. */
+/** ONNX's numbers for the types float and uint8, and for attributes that are an int or a list of them. */
 const float32 = 1
+const uint8 = 2
 const intType = 2
 const intsType = 7
 
@@ -176,9 +184,9 @@ function intsOf(value: readonly number[] | number): MessageInitShape<typeof Attr
   return typeof value === 'number' ? { type: intType, i: BigInt(value) } : { type: intsType, ints: value.map(BigInt) }
 }
 
-function floats(name: string, shape: readonly number[]): MessageInitShape<typeof ValueSchema> {
+function port(name: string, elemType: number, shape: readonly number[]): MessageInitShape<typeof ValueSchema> {
   const dim = shape.map((size) => ({ size: { case: 'value' as const, value: BigInt(size) } }))
-  return { name, type: { kind: { case: 'tensor', value: { elemType: float32, shape: { dim } } } } }
+  return { name, type: { kind: { case: 'tensor', value: { elemType, shape: { dim } } } } }
 }
 
 /** Numbers in `[0, 1)`, 25 million of them in well under a second (mulberry32). Never for secrets. */

@@ -4,6 +4,7 @@
  */
 
 import type { EngineMode } from '#device/runtime/engine.js'
+import type { Feeds } from '#shared/onnx/session.js'
 import { byteLength } from '#shared/onnx/tensor.js'
 import * as bars from './bars.js'
 import { drive, type Contestant, type Run } from './contestant.js'
@@ -84,6 +85,7 @@ async function benchPair(
       for (const fleet of [sealed, unsealed, relayed]) exact.push(await shareExact(fleet, cut))
       const run = (contestant: Contestant, window: number): Promise<Run> =>
         drive(contestant, cut.inputs, window, effort.forMs)
+      for (const contestant of [sealed, unsealed, relayed, naive]) await warmUp(contestant, cut.inputs, effort)
       if (instance === 0) best = await bestWindow(effort.windows, (window) => run(sealed, window))
       for (let round = 0; round < effort.rounds; round++) {
         progress(`${name}, 2 devices, round ${round + 1} of ${effort.rounds}`)
@@ -169,6 +171,7 @@ async function benchChain(
       .reduce((sum, { receives }) => sum + receives.reduce((all, port) => all + byteLength(port), 0), 0)
     const sealed = keep(await openFleet({ model, at: cut.at, isSealed: true, link: 'direct', engine }))
     exact.push(await shareExact(sealed, cut))
+    await warmUp(sealed, cut.inputs, effort)
     for (let round = 0; round < effort.rounds; round++) {
       rounds.add(limit, await replicas.run('whole', stages === 1 ? 1 : 2, effort.forMs))
       rounds.add('sealed', await drive(sealed, cut.inputs, 2 * stages, effort.forMs))
@@ -208,6 +211,11 @@ async function opened(
   } finally {
     for (const thing of kept) await thing.close()
   }
+}
+
+/** Code that has not run a few hundred times is not compiled yet: what a pipeline costs in its first second says little. */
+async function warmUp(contestant: Contestant, inputs: readonly Feeds[], { forMs: eachMs }: Effort): Promise<void> {
+  await drive(contestant, inputs, 8, 2 * eachMs)
 }
 
 async function bestWindow(windows: readonly number[], run: (window: number) => Promise<Run>): Promise<number> {

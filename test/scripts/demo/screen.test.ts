@@ -2,7 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { clip, colourPaint, draw, plainPaint, size, type ScreenStage, type ScreenState } from '#scripts/demo/screen.js'
 
-const columns = (line: string): number => [...line].length
+const columns = (line: string): number => Array.from(line).length
 // eslint-disable-next-line no-control-regex -- the sequences are what is looked for
 const uncoloured = (line: string): string => line.replaceAll(/\u001b\[\d+m/g, '')
 
