@@ -5,6 +5,7 @@
 
 import { cpus, totalmem } from 'node:os'
 import { createRequire } from 'node:module'
+import { equal } from '#shared/bytes.js'
 import { every, type Cancel, type Clock } from '#shared/clock.js'
 import type { Aeads } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
@@ -19,7 +20,7 @@ import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
 import { Peers, type LinkMode } from './link/peers.js'
-import { openRelayLink } from './link/relay.js'
+import { openRelayLink, type RelayLink } from './link/relay.js'
 import type { Address, Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
 
@@ -145,21 +146,18 @@ export class Member {
       onRefused: refused,
       onLink: events.onLink,
     })
-    let relayToken: Uint8Array | undefined
+    let relay: { link: RelayLink; access: RelayAccess } | undefined
     const openRelay = (access: RelayAccess): void => {
-      if (options.link === 'direct' || relayToken !== undefined) return
-      relayToken = access.token
-      peers.useRelay(
-        openRelayLink({
-          fleet,
-          id,
-          bootId,
-          clock,
-          random,
-          token: access.token,
-          connect: () => options.dialRelay(access),
-        }),
-      )
+      if (options.link === 'direct') return
+      if (relay === undefined) {
+        const connect = (): Duplex => options.dialRelay((relay ?? { access }).access)
+        const { token } = access
+        relay = { access, link: openRelayLink({ fleet, id, bootId, clock, random, token, connect }) }
+        peers.useRelay(relay.link)
+      } else if (!isSameRelay(relay.access, access)) {
+        relay.access = access // the hub has started anew
+        relay.link.renew(access.token)
+      }
     }
     const addresses = await peers.listen()
     control = await connectControl({
@@ -262,6 +260,10 @@ export class Member {
     this.#parts.session.close()
     await this.options.onClosed?.()
   }
+}
+
+function isSameRelay(a: RelayAccess, b: RelayAccess): boolean {
+  return a.host === b.host && a.port === b.port && equal(a.token, b.token)
 }
 
 const require = createRequire(import.meta.url)

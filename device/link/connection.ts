@@ -23,8 +23,8 @@ export interface Failure {
 
 export interface ConnectionOptions {
   readonly id: DeviceId
-  /** 32 bytes. */
-  readonly password: Uint8Array
+  /** 32 bytes; asked for at every attempt. */
+  readonly password: () => Uint8Array
   readonly connect: () => Duplex
   /** 0 for none: only over streams in memory. */
   readonly keepaliveSeconds: number
@@ -114,6 +114,13 @@ export class Connection {
     this.#end(client, { reason: 'closed', isDenied: false })
   }
 
+  /** Does not wait for the end of the pause: what was wrong may be right now. */
+  tryNow(): void {
+    if (this.#client !== undefined || this.#isClosed) return
+    this.#cancelRetry()
+    this.#attempt()
+  }
+
   /** Cuts the connection without a word; it comes back by itself. */
   cut(): void {
     this.#client?.stream.destroy()
@@ -124,7 +131,7 @@ export class Connection {
     const options: IClientOptions = {
       clientId: id,
       username: 'tessera', // MQTT 3.1.1 has no password without a user name
-      password: asBuffer(password),
+      password: asBuffer(password()),
       protocolVersion: 4,
       clean: true,
       keepalive: keepaliveSeconds,

@@ -141,9 +141,10 @@ class ControlDoor implements Control {
       hubKey: options.hubKey,
       onRefused: (refusal) => options.onRefused?.(refusal),
     })
+    const password = passwordOf(identity, fleet, id)
     this.#connection = new Connection({
       id,
-      password: passwordOf(identity, fleet, id),
+      password: () => password,
       connect: options.connect,
       keepaliveSeconds: options.keepaliveSeconds ?? 15,
       clock,

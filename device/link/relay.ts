@@ -28,6 +28,8 @@ export interface RelayLink {
   /** Hears every whole frame. The bytes may be a view of a larger buffer, at any alignment. */
   onFrame(listener: (from: DeviceId, bytes: Uint8Array) => void): void
   onOk(listener: (from: DeviceId, bytes: Uint8Array) => void): void
+  /** The hub gave another token, for a relay that it has started anew: used from the next connection on, tried at once. */
+  renew(token: Uint8Array): void
   readonly online: boolean
   onOnline(listener: () => void): void
   onOffline(listener: (reason: string) => void): void
@@ -63,17 +65,7 @@ const staleMs = 10_000
  * hears is decided by the broker, which lets only its peers write to it.
  */
 export function openRelayLink(options: RelayLinkOptions): RelayLink {
-  const {
-    fleet,
-    id,
-    token,
-    bootId,
-    clock,
-    random,
-    connect,
-    keepaliveSeconds = 60,
-    maxFrameBytes = 64 * 2 ** 20,
-  } = options
+  const { fleet, id, bootId, clock, random, connect, keepaliveSeconds = 60, maxFrameBytes = 64 * 2 ** 20 } = options
   const nothingIsSigned = (): never => {
     throw new Error('no message of the relay is signed')
   }
@@ -86,6 +78,7 @@ export function openRelayLink(options: RelayLinkOptions): RelayLink {
   const onlineListeners: (() => void)[] = []
   const offlineListeners: ((reason: string) => void)[] = []
   const flags = { qos: 0, retain: false } as const
+  let { token } = options
   let isOnline = false
   let frameNumber = 0
   let waitingBytes = 0
@@ -93,7 +86,7 @@ export function openRelayLink(options: RelayLinkOptions): RelayLink {
 
   const connection = new Connection({
     id,
-    password: token,
+    password: () => token,
     connect,
     keepaliveSeconds,
     clock,
@@ -171,6 +164,10 @@ export function openRelayLink(options: RelayLinkOptions): RelayLink {
     },
     onFrame: (listener) => void frameListeners.push(listener),
     onOk: (listener) => void okListeners.push(listener),
+    renew(fresh) {
+      token = fresh
+      connection.tryNow()
+    },
     get online() {
       return isOnline
     },

@@ -49,6 +49,7 @@ class MemoryRelay {
       },
       onOnline: (listener) => void end.online.push(listener),
       onOffline: () => {},
+      renew: () => {},
       lostFrames: 0,
       close: () => Promise.resolve(),
     }
