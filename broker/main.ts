@@ -1,12 +1,12 @@
 #!/usr/bin/env node
 /** The hub's program: MQTT broker, relay, key service; deploys the model of its settings when its devices are online. */
 
-import { readFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { checkSettings, loadConfig } from '#shared/config.js'
 import { Refusal } from '#shared/errors.js'
 import { openLog } from '#shared/log.js'
 import { readGoldenSet } from '#shared/onnx/golden.js'
+import { readModelFile } from '#shared/onnx/model-file.js'
 import { readCanonical } from '#shared/onnx/prepare.js'
 import { programNamed } from '#shared/program.js'
 import { complain, fail } from '#shared/report.js'
@@ -101,11 +101,7 @@ function say(line: string): void {
 async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<DeployRequest | undefined> {
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
-  const model = await readFile(path).catch((error: unknown) => {
-    throw new Refusal('missing-file', `cannot read the model '${path}': correct deploy.model, or put the file there`, {
-      cause: error,
-    })
-  })
+  const model = await readModelFile(path)
   const request = { name: deploy.name, model, folder: dirname(path), level: deploy.optimisation, stages: deploy.stages }
   try {
     const { graph } = await readCanonical(model, dirname(path))

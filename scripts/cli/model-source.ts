@@ -1,12 +1,11 @@
 /** What the verbs of `tessera model` work on: a file, the data beside it, the signature they decide. */
 
 import { existsSync } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { Refusal } from '#shared/errors.js'
 import type { Case } from '#shared/onnx/compare.js'
 import { readGoldenSets } from '#shared/onnx/golden.js'
-import { maxModelBytes, parseModel } from '#shared/onnx/parse.js'
+import { readModelFile } from '#shared/onnx/model-file.js'
 import { prepare, readCanonical, type Prepared } from '#shared/onnx/prepare.js'
 import { declaredPort, inputPorts, makeSample } from '#shared/onnx/sample.js'
 import { loadEngine, type Engine, type Feeds, type Level } from '#shared/onnx/session.js'
@@ -62,25 +61,4 @@ export async function casesOf({ bytes, folder, data }: Source, { dims }: SourceO
     const feeds = Object.fromEntries(set.inputs.map((tensor, index) => [names[index] as string, tensor]))
     return { name: basename(set.folder), feeds, expected: set.outputs }
   })
-}
-
-async function readModelFile(file: string): Promise<Uint8Array> {
-  const found = await stat(file).catch(() => undefined)
-  if (found === undefined) throw new Refusal('missing-file', `there is no file '${file}'`)
-  if (!found.isFile()) throw new Refusal('not-onnx', `'${file}' is not a file; name the .onnx file in it`)
-  if (found.size > maxModelBytes) {
-    throw new Refusal(
-      'bad-model',
-      `'${file}' has more than the 2 GiB an ONNX file can have; keep its weights as external data`,
-    )
-  }
-  const bytes = await readFile(file)
-  try {
-    parseModel(bytes)
-  } catch (error) {
-    // The core knows no file names: here the sentence gets its subject.
-    if (error instanceof Refusal) throw new Refusal(error.code, `'${file}': ${error.message}`, { cause: error })
-    throw error
-  }
-  return bytes
 }

@@ -7,6 +7,7 @@ import { readFile } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { Refusal } from '#shared/errors.js'
 import { readGoldenSets, readTensorFile } from '#shared/onnx/golden.js'
+import { readModelFile } from '#shared/onnx/model-file.js'
 import { readCanonical } from '#shared/onnx/prepare.js'
 import type { Feeds } from '#shared/onnx/session.js'
 import { elementCount, itemBytes, type Tensor } from '#shared/onnx/tensor.js'
@@ -33,14 +34,14 @@ const goldenNoise = 0.02
 
 /** Any model with `test_data_set_K/*.pb` in `folder`; those with the shapes of the first set are used. */
 export async function goldenWorkload(modelPath: string, folder: string): Promise<Workload> {
-  const model = await readModel(modelPath)
+  const model = await readModelFile(modelPath)
   const names = await inputNames(model, dirname(modelPath))
   const sets = await readGoldenSets(folder)
   const feeds = sets.map(({ inputs, folder: from }) => {
     if (inputs.length !== names.length) {
       throw new Refusal(
         'no-golden-data',
-        `'${from}' holds ${inputs.length} inputs, but the model takes ${names.length} (${names.join(', ')})`,
+        `'${from}' holds ${inputs.length} inputs, but the model takes ${names.length} (${names.join(', ')}): put an input_i.pb there for each`,
       )
     }
     return Object.fromEntries(names.map((name, i) => [name, inputs[i]!]))
@@ -59,7 +60,7 @@ export async function goldenWorkload(modelPath: string, folder: string): Promise
 
 /** The bundled digits: `labelled/images.pb` holds all of them, one after the other along the first axis. */
 export async function labelledWorkload(folder: string): Promise<Workload> {
-  const model = await readModel(join(folder, 'model.onnx'))
+  const model = await readModelFile(join(folder, 'model.onnx'))
   const [name] = await inputNames(model, folder)
   const images = await readTensorFile(join(folder, 'labelled', 'images.pb'))
   const labels = JSON.parse(await readFile(join(folder, 'labelled', 'labels.json'), 'utf8')) as number[]
@@ -85,16 +86,6 @@ export async function labelledWorkload(folder: string): Promise<Workload> {
 /** The model's inputs in their order, initializers left out. */
 async function inputNames(model: Uint8Array, folder: string): Promise<string[]> {
   return (await readCanonical(model, folder)).graph.input.map((value) => value.name)
-}
-
-async function readModel(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path)
-  } catch (error) {
-    throw new Refusal('missing-file', `cannot read the model '${path}': give the path of an ONNX file`, {
-      cause: error,
-    })
-  }
 }
 
 /**

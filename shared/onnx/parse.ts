@@ -26,12 +26,18 @@ export function parseModel(bytes: Uint8Array): GraphModel {
     // Not the Buffer that it may be: Buffer's `slice` shares memory, which the decoded fields must not inherit.
     model = fromBinary(ModelSchema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength))
   } catch (error) {
-    if (!looksLikeOnnx(bytes)) throw new Refusal('not-onnx', 'the file is no ONNX model', { cause: error })
-    throw new Refusal('bad-model', `the ONNX file is truncated or damaged (${reasonOf(error)})`, { cause: error })
+    if (!looksLikeOnnx(bytes))
+      throw new Refusal('not-onnx', 'the file is no ONNX model: export the network to ONNX first', { cause: error })
+    throw new Refusal(
+      'bad-model',
+      `the ONNX file is truncated or damaged (${reasonOf(error)}): fetch or export it again`,
+      { cause: error },
+    )
   }
   if (model.graph === undefined) {
-    if (!looksLikeOnnx(bytes)) throw new Refusal('not-onnx', 'the file is no ONNX model')
-    throw new Refusal('bad-model', 'the ONNX file holds no graph; it is truncated')
+    if (!looksLikeOnnx(bytes))
+      throw new Refusal('not-onnx', 'the file is no ONNX model: export the network to ONNX first')
+    throw new Refusal('bad-model', 'the ONNX file holds no graph, it is truncated: fetch or export it again')
   }
   return model as GraphModel
 }
