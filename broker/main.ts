@@ -8,6 +8,7 @@ import { openLog } from '#shared/log.js'
 import { readGoldenSet } from '#shared/onnx/golden.js'
 import { readModelFile } from '#shared/onnx/model-file.js'
 import { readCanonical } from '#shared/onnx/prepare.js'
+import { inputPorts } from '#shared/onnx/sample.js'
 import { programNamed } from '#shared/program.js'
 import { complain, fail } from '#shared/report.js'
 import { hubConfig, type HubConfig } from './config.js'
@@ -105,7 +106,10 @@ async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise
   const request = { name: deploy.name, model, folder: dirname(path), level: deploy.optimisation, stages: deploy.stages }
   try {
     const { graph } = await readCanonical(model, dirname(path))
-    if (deploy.data === undefined) return request
+    if (deploy.data === undefined) {
+      inputPorts(graph, undefined) // there is nothing else that would give a dynamic dimension its size
+      return request
+    }
     const names = graph.input.map((value) => value.name)
     const folder = join(resolve(base, deploy.data), 'test_data_set_0')
     const { inputs } = await readGoldenSet(folder)
@@ -118,7 +122,8 @@ async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise
     return { ...request, sample: Object.fromEntries(names.map((name, i) => [name, inputs[i]!])) }
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    throw new Refusal(error.code, `the model '${path}': ${error.message}`, { cause: error })
+    const remedy = error.code === 'dynamic-shape' ? '; set deploy.data to a folder with test_data_set_0' : ''
+    throw new Refusal(error.code, `the model '${path}': ${error.message}${remedy}`, { cause: error })
   }
 }
 

@@ -112,12 +112,19 @@ async function write(path: string, offset: number, content: Uint8Array): Promise
   }
 }
 
+/** No space, no quota, and more than a file may have. */
+const noRoom = ['ENOSPC', 'EDQUOT', 'EFBIG']
+
 async function onDisk<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
-    const why = code === 'ENOSPC' ? 'the disk is full: free some room' : reasonOf(error)
-    throw new Refusal('bad-segment', `cannot keep the segment file ${path}: ${why}`, { cause: error })
+    const why = noRoom.includes(code ?? '')
+      ? `the disk is full (${code}): free some room`
+      : `${reasonOf(error)}: make the folder usable`
+    throw new Refusal('bad-segment', `cannot keep the segment file ${path}: ${why}, then start the device again`, {
+      cause: error,
+    })
   }
 }
