@@ -1,10 +1,10 @@
 /** What people get wrong: each time one sentence that names the thing and the remedy, and a status of its own. */
 
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { digits, programs, run, Running, startDevice, startHub } from '#test/support/processes.js'
+import { digits, freePort, programs, run, Running, startDevice, startHub } from '#test/support/processes.js'
 
 type Program = keyof typeof programs
 const fleet = `f${'0'.repeat(16)}`
@@ -278,11 +278,3 @@ t.test('a disk that is full at one device is told there and at the hub, and harm
   startDevice(t, fleet, join(folder, 'b'))
   await fleet.hub.says(/^'digits' is ready in 2 sealed segments/m)
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
