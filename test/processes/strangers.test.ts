@@ -37,7 +37,7 @@ deploy: { name: digits, model: '${join(digits, 'model.onnx')}', data: '${digits}
   await hub.hub.says(/^'digits' is ready/m)
   const client = await connect({ hub: hub.uri, fleet: hub.fleet })
   await client.ready(60_000)
-  return { processes: [hub.hub, ...devices], client, ports: [control!, relay!, ...direct] }
+  return { processes: [hub.hub, ...devices], client, ports: [control, relay, ...direct] }
 }
 
 const mqttConnect = (clientId: string, remaining?: number): Buffer => {
