@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 /** The operator's program: `tessera <noun> <verb>`. Each noun lives in `cli/`. */
 
+import { freeBuffersAtOnce } from '#shared/memory.js'
 import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { demoCommand } from './cli/demo.js'
 import { modelCommand } from './cli/model.js'
+
+freeBuffersAtOnce()
 
 const program = programNamed(
   'tessera',

@@ -11,6 +11,7 @@ import { systemClock } from '#shared/clock.js'
 import { nodeAeads } from '#shared/crypto/aead.js'
 import { newIdentity } from '#shared/crypto/identity.js'
 import { newDeviceId, type DeviceId, type FleetId } from '#shared/ids.js'
+import { freeBuffersAtOnce } from '#shared/memory.js'
 import { systemRandom } from '#shared/random.js'
 import { nullAeads } from './null-sealer.js'
 import { serve, type Handlers } from './processes.js'
@@ -24,6 +25,8 @@ export interface JoinOptions {
   readonly link: LinkMode
   readonly engine: EngineMode | 'auto'
 }
+
+freeBuffersAtOnce()
 
 let device: Device | undefined
 

@@ -2,6 +2,7 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { EngineMode } from '#device/runtime/engine.js'
+import { freeBuffersAtOnce } from '#shared/memory.js'
 import { fail } from '#shared/report.js'
 import { jsonOutput, tableOutput, type Output } from './figure.js'
 import { environment } from './machine.js'
@@ -22,6 +23,8 @@ const benches = {
 type BenchName = keyof typeof benches
 
 const maxDevices = 32
+
+freeBuffersAtOnce()
 
 const program = new Command('bench')
   .description('measures Tessera on this machine')

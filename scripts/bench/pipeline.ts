@@ -27,6 +27,8 @@ export interface PipelineOptions {
 /** One run lasts so long: some 50 requests of L, hundreds of the others. */
 const forMs = { L: 2400, M: 1200, S: 1000 } as const
 const quickForMs = 200
+/** L costs so much that what surrounds it counts for little. */
+const warmUpRuns = { L: 1, M: 3, S: 4 } as const
 /** Processes are started anew so often, as one instance may be slow for its whole life. */
 const instances = 2
 const roundsPerInstance = 4
@@ -37,6 +39,8 @@ interface Effort {
   readonly forMs: number
   readonly instances: number
   readonly rounds: number
+  /** Lengths of a run that nobody counts, before the first round. */
+  readonly warmUpRuns: number
   readonly windows: readonly number[]
 }
 
@@ -45,8 +49,14 @@ export async function benchPipeline(output: Output, options: PipelineOptions): P
   for (const name of models) {
     const model = buildNetwork(name)
     const effort = quick
-      ? { forMs: quickForMs, instances: 1, rounds: 1, windows: [] }
-      : { forMs: forMs[name], instances, rounds: roundsPerInstance, windows: windowsTried }
+      ? { forMs: quickForMs, instances: 1, rounds: 1, warmUpRuns: 1, windows: [] }
+      : {
+          forMs: forMs[name],
+          instances,
+          rounds: roundsPerInstance,
+          warmUpRuns: warmUpRuns[name],
+          windows: windowsTried,
+        }
     for (const count of devices) {
       const bench = count === 2 ? benchPair : benchChain
       await bench(output, name, model, count, options.engine, effort)
@@ -213,9 +223,13 @@ async function opened(
   }
 }
 
-/** Code that has not run a few hundred times is not compiled yet: what a pipeline costs in its first second says little. */
-async function warmUp(contestant: Contestant, inputs: readonly Feeds[], { forMs: eachMs }: Effort): Promise<void> {
-  await drive(contestant, inputs, 8, 2 * eachMs)
+/** Code that has not run a few thousand times is not compiled yet: what a pipeline costs in its first seconds says little. */
+async function warmUp(
+  contestant: Contestant,
+  inputs: readonly Feeds[],
+  { warmUpRuns, forMs: eachMs }: Effort,
+): Promise<void> {
+  await drive(contestant, inputs, 8, warmUpRuns * eachMs)
 }
 
 async function bestWindow(windows: readonly number[], run: (window: number) => Promise<Run>): Promise<number> {
