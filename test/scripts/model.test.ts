@@ -169,7 +169,7 @@ t.test('each mistake gets one sentence and a status of its own', async (t) => {
   await truncate(join(folder, 'huge.onnx'), 2 ** 31) // a sparse file: no bytes on the disk
   const out = ['--out', join(folder, 'out')]
   const mistakes: [status: number, words: RegExp, ...args: string[]][] = [
-    [3, /no file '.*absent\.onnx' \[missing-file\]/, 'check', join(folder, 'absent.onnx')],
+    [3, /no file '.*absent\.onnx': give the path.*\[missing-file\]/, 'check', join(folder, 'absent.onnx')],
     [6, /page\.html': the file is no ONNX model: .* \[not-onnx\]/, 'check', join(folder, 'page.html')],
     [6, /half\.onnx': the ONNX file is truncated/, 'verify', join(folder, 'half.onnx')],
     [6, /more than the 2 GiB/, 'check', join(folder, 'huge.onnx')],
