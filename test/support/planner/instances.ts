@@ -41,6 +41,8 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
   })
   const missing = dice.chance(0.25) ? 0.25 : 0
   const link = (): Link | undefined => (dice.chance(missing) ? undefined : linkOf(dice))
+  const shape = dice.pick(['chain', 'dag'] as const)
+  const maxParts = regions.length > 0 ? dice.pick([1, 2, 3]) : 1
   return {
     nodes,
     values,
@@ -49,9 +51,10 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
     fromClient: classes.map(link),
     toClient: classes.map(link),
     regions,
-    shape: dice.pick(['chain', 'dag']),
+    shape,
     maxReplicas: dice.pick([1, 1, 2, 3]),
-    maxParts: regions.length > 0 ? dice.pick([1, 2, 3]) : 1,
+    maxParts,
+    ...(shape === 'dag' && maxParts === 1 && dice.chance(0.3) ? { sealedOnce: true } : {}),
   }
 }
 

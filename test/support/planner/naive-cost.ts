@@ -35,6 +35,8 @@ interface Parcel {
   readonly sender: Worker | undefined
   readonly receiver: Worker | undefined
   bytes: number
+  /** What of it no other parcel of the sender has sealed before. */
+  sealBytes: number
 }
 
 const never: Cost = { periodUs: Infinity, latencyUs: Infinity, memoryShare: Infinity }
@@ -79,7 +81,7 @@ export function naiveCost(problem: Problem, placement: Placement): Cost {
         bytes += Math.max(...nodes.map((node) => problem.nodes[node]!.scratchBytes))
         for (const parcel of parcels) {
           if (parcel.receiver === worker) us += kind.open.messageUs + kind.open.byteUs * parcel.bytes
-          if (parcel.sender === worker) us += kind.seal.messageUs + kind.seal.byteUs * parcel.bytes
+          if (parcel.sender === worker) us += kind.seal.messageUs + kind.seal.byteUs * parcel.sealBytes
           if (parcel.receiver === worker || parcel.sender === worker) bytes += 2 * parcel.bytes
         }
         keepBusy(worker.name, us)
@@ -199,12 +201,13 @@ function parcelsOf(
   crewOf: (place: number) => readonly (Worker | undefined)[],
 ): Parcel[] {
   const parcels: Parcel[] = []
+  const sealed = new Set<number>()
   const parcelFor = (from: number, to: number, sender: Worker | undefined, receiver: Worker | undefined): Parcel => {
     const known = parcels.find(
       (other) => other.from === from && other.to === to && other.sender === sender && other.receiver === receiver,
     )
     if (known !== undefined) return known
-    const parcel = { from, to, sender, receiver, bytes: 0 }
+    const parcel = { from, to, sender, receiver, bytes: 0, sealBytes: 0 }
     parcels.push(parcel)
     return parcel
   }
@@ -224,7 +227,11 @@ function parcelsOf(
         else if (readers.some((node) => target.nodes.includes(node))) {
           wants = target.region?.dividedInputs.includes(value) === true ? receiver!.share : 1
         }
-        if (has > 0 && wants > 0) parcelFor(from, to, sender, receiver).bytes += has * wants * bytes
+        if (has === 0 || wants === 0) continue
+        const parcel = parcelFor(from, to, sender, receiver)
+        parcel.bytes += has * wants * bytes
+        if (problem.sealedOnce !== true || !sealed.has(value)) parcel.sealBytes += has * wants * bytes
+        sealed.add(value)
       }
     }
   }
