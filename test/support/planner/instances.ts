@@ -29,14 +29,8 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
   const classes = counts.map((devices, index): DeviceClass => {
     const speed = dice.pick([1, 1, 2, 3, 5])
     return {
-      name: `c${index}`,
-      count: devices,
+      ...classOf(dice, index, devices, limits[index]!),
       nodeUs: nodes.map((_, node) => (pins(node, index) ? timeOf(dice, node, seed) * speed : Infinity)),
-      stageUs: dice.pick([0, 0, 3, 20]),
-      open: { messageUs: dice.whole(0, 5), byteUs: dice.whole(0, 2) / 8 },
-      seal: { messageUs: dice.whole(0, 5), byteUs: dice.whole(0, 2) / 8 },
-      memoryBytes: limits[index]!,
-      sessionBytes: dice.pick([0, 10]),
     }
   })
   const missing = dice.chance(0.25) ? 0.25 : 0
@@ -55,6 +49,46 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
     maxReplicas: dice.pick([1, 1, 2, 3]),
     maxParts,
     ...(shape === 'dag' && maxParts === 1 && dice.chance(0.3) ? { sealedOnce: true } : {}),
+  }
+}
+
+/** A plain chain on devices that all differ, nothing replicated or parted: what the literature plans. */
+export function chainOf(seed: string | number, { nodes: count, devices }: Limits): Problem {
+  const dice = new Dice(seed)
+  const nodes = Array.from({ length: count }, (_, node): WorkNode => nodeOf(dice, node))
+  const pins = pinsOf(dice, count, devices)
+  const limits = memoryOf(dice, nodes, devices)
+  const missing = dice.chance(0.3) ? 0.2 : 0
+  const link = (): Link | undefined => (dice.chance(missing) ? undefined : linkOf(dice))
+  const kinds = Array.from({ length: devices }, (_, index) => index)
+  return {
+    nodes,
+    values: chainValues(dice, count),
+    classes: kinds.map((index): DeviceClass => {
+      const kind = classOf(dice, index, 1, limits[index]!)
+      const nodeUs = nodes.map((_, node) => (pins(node, index) ? dice.whole(0, 99) : Infinity))
+      return { ...kind, nodeUs }
+    }),
+    links: kinds.map(() => kinds.map(link)),
+    fromClient: kinds.map(link),
+    toClient: kinds.map(link),
+    regions: [],
+    shape: 'chain',
+    maxReplicas: 1,
+    maxParts: 1,
+  }
+}
+
+/** A class without the times of its nodes. */
+function classOf(dice: Dice, index: number, count: number, memoryBytes: number): Omit<DeviceClass, 'nodeUs'> {
+  return {
+    name: `c${index}`,
+    count,
+    stageUs: dice.pick([0, 0, 3, 20]),
+    open: { messageUs: dice.whole(0, 5), byteUs: dice.whole(0, 2) / 8 },
+    seal: { messageUs: dice.whole(0, 5), byteUs: dice.whole(0, 2) / 8 },
+    memoryBytes,
+    sessionBytes: dice.pick([0, 10]),
   }
 }
 
