@@ -23,30 +23,34 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
   const nodes = Array.from({ length: count }, (_, node): WorkNode => nodeOf(dice, node))
   const values = isChain ? chainValues(dice, count) : graphValues(dice, count)
   const regions = dice.chance(0.5) ? Array.from({ length: dice.whole(1, 3) }, () => regionOf(dice, count, values)) : []
-  const counts = countsOf(dice, Math.max(dice.whole(1, mostDevices), dice.whole(1, mostDevices)))
+  // Twins: many alike, with slow links between them, so that it matters which replicas meet.
+  const areTwins = dice.chance(0.2)
+  const devices = Math.max(dice.whole(1, mostDevices), dice.whole(1, mostDevices))
+  const counts = areTwins ? [mostDevices] : countsOf(dice, devices)
   const limits = memoryOf(dice, nodes, counts.length)
   const pins = pinsOf(dice, count, counts.length)
   const classes = counts.map((devices, index): DeviceClass => {
-    const speed = dice.pick([1, 1, 2, 3, 5])
+    const slowness = areTwins ? 8 : dice.pick([1, 1, 2, 3, 5])
     return {
       ...classOf(dice, index, devices, limits[index]!),
-      nodeUs: nodes.map((_, node) => (pins(node, index) ? timeOf(dice, node, seed) * speed : Infinity)),
+      nodeUs: nodes.map((_, node) => (pins(node, index) ? timeOf(dice, node, seed) * slowness : Infinity)),
     }
   })
-  const missing = dice.chance(0.25) ? 0.25 : 0
+  const missing = dice.chance(0.2) ? 0.25 : 0
   const link = (): Link | undefined => (dice.chance(missing) ? undefined : linkOf(dice))
+  const slowLink: Link = { messageUs: 100 * dice.whole(1, 6), byteUs: 2, latencyUs: 30 }
   const shape = dice.pick(['chain', 'dag'] as const)
   const maxParts = regions.length > 0 ? dice.pick([1, 2, 3]) : 1
   return {
     nodes,
     values,
     classes,
-    links: classes.map(() => classes.map(link)),
+    links: classes.map(() => classes.map(areTwins ? () => slowLink : link)),
     fromClient: classes.map(link),
     toClient: classes.map(link),
     regions,
     shape,
-    maxReplicas: dice.pick([1, 1, 2, 3]),
+    maxReplicas: areTwins ? 3 : dice.pick([1, 1, 2, 3]),
     maxParts,
     ...(shape === 'dag' && maxParts === 1 && dice.chance(0.3) ? { sealedOnce: true } : {}),
   }
@@ -201,13 +205,13 @@ function memoryOf(dice: Dice, nodes: readonly WorkNode[], classes: number): numb
   const weights = nodes.reduce((sum, { weightBytes }) => sum + weightBytes, 0)
   return Array.from({ length: classes }, () => {
     if (!isScarce) return 1e9
-    return Math.floor(weights * dice.pick([0.3, 0.6, 1])) + dice.pick([100, 250, 600]) + 0.37
+    return Math.floor(weights * dice.pick([0.4, 0.7, 1])) + dice.pick([150, 300, 800]) + 0.37
   })
 }
 
 /** Which node may run on which class: all, or all but some, or with one node held to one class. */
 function pinsOf(dice: Dice, nodes: number, classes: number): (node: number, index: number) => boolean {
-  const kind = dice.pick(['none', 'none', 'holes', 'pin'])
+  const kind = dice.pick(['none', 'none', 'none', 'holes', 'pin'])
   const [pinned, to] = [dice.whole(0, nodes - 1), dice.whole(0, classes - 1)]
   const holes = new Set<string>()
   for (let node = 0; node < nodes; node++) {
