@@ -6,6 +6,7 @@
 
 import { z } from 'zod'
 import type { DeviceClass, Placement, Problem, Value } from '#broker/planner/problem.js'
+import { Refusal } from '#shared/errors.js'
 
 const number = z.number().nonnegative()
 const flag = z.union([z.boolean(), z.literal(0), z.literal(1)])
@@ -44,13 +45,34 @@ export interface PosedInstance {
 /** Sizes of messages stand for their cost; they are small enough not to count as memory. */
 const bytesPerCost = 1e-6
 
-/** Throws where the text is no instance, or one of training (with backward nodes), which is no problem of ours. */
+/** Throws `Refusal('bad-config')` where the text is no instance, or one of training, which is no problem of ours. */
 export function readInstance(text: string): Instance {
-  const instance = instanceFile.parse(JSON.parse(text))
-  if (instance.nodes.some(({ isBackwardNode }) => Boolean(isBackwardNode))) {
-    throw new RangeError('an instance of training: only those of inference are planned')
+  const { data, error } = instanceFile.safeParse(jsonIn(text))
+  if (data === undefined) {
+    const { path, message } = error.issues[0]!
+    throw new Refusal('bad-config', `no instance of dnn-partitioning: ${path.join('.') || 'the file'}: ${message}`)
   }
-  return instance
+  const ids = new Set(data.nodes.map(({ id }) => id))
+  if (ids.size < data.nodes.length) throw new Refusal('bad-config', 'two nodes of the instance have the same id')
+  const stray = data.edges.find(({ sourceId, destId }) => !ids.has(sourceId) || !ids.has(destId))
+  if (stray !== undefined) {
+    throw new Refusal(
+      'bad-config',
+      `an edge goes from node ${stray.sourceId} to ${stray.destId}, which are not both there`,
+    )
+  }
+  if (data.nodes.some(({ isBackwardNode }) => Boolean(isBackwardNode))) {
+    throw new Refusal('bad-config', 'the instance is one of training, with backward nodes: take one of inference')
+  }
+  return data
+}
+
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
 }
 
 export function poseInstance(instance: Instance): PosedInstance {

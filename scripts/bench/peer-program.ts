@@ -28,8 +28,8 @@ export async function runPeer(
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   })
   const outputs = ([1, 2, 3] as const).map((at) => collect(child.stdio[at] as NodeJS.ReadableStream))
-  if (options.input === undefined) child.stdin!.end()
-  else createReadStream(options.input).pipe(child.stdin!)
+  if (options.input === undefined) child.stdin.end()
+  else createReadStream(options.input).pipe(child.stdin)
   let isLate = false
   const timer = setTimeout(() => {
     isLate = true

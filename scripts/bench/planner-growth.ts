@@ -2,7 +2,7 @@
 
 import { writeFile } from 'node:fs/promises'
 import type { Output } from './figure.js'
-import { plan, sayPlans } from './planner.js'
+import { plan, sayPlans } from './planned.js'
 import { chainCase, distinct } from './planner-cases.js'
 import { plot, type Series } from './planner-plot.js'
 import { median } from './statistics.js'

@@ -10,7 +10,7 @@ import { poseInstance, readInstance, splitOf } from './dnn-partitioning.js'
 import { figureOf, type Output } from './figure.js'
 import { runPeer } from './peer-program.js'
 import { bottleneckOf, placementOfRow, poseRow, rowCase, rowStagesOf, scheduleOf } from './pipeedge.js'
-import { plan, sayPlans } from './planner.js'
+import { plan } from './planned.js'
 
 /** Never a worse objective, but for rounding. */
 const noWorse = { atMost: 1 + 1e-9 }
@@ -54,10 +54,11 @@ export async function benchRows(output: Output, folder: string, quick: boolean):
     const planned = plan(problem)
     const peer = await scheduleOf(program, row, limitMs)
     const what = { bench: 'planner', case: `PipeEdge's problem, ${name}` }
-    sayPlans(output, what.case, [planned], { gap: { atMost: 0 } })
+    const gap = [planned.certificate.gap * 100]
+    output.figure(figureOf({ ...what, figure: 'gap', unit: '%' }, gap, { bar: { atMost: 0 } }))
     const seconds = { peer: peer.isLate ? 'PipeEdge (stopped)' : 'PipeEdge', peers: [peer.cpuMs / 1000] }
     output.figure(
-      figureOf({ ...what, figure: 'planning, beside it', unit: 's CPU' }, [planned.cpuMs / 1000], {
+      figureOf({ ...what, figure: 'planning', unit: 's CPU' }, [planned.cpuMs / 1000], {
         ...seconds,
         ...(atMost === undefined ? {} : { bar: { atMost } }),
       }),
@@ -114,14 +115,12 @@ export async function benchInstances(output: Output, folder: string, quick: bool
       const posed = poseInstance(readInstance(await readFile(input, 'utf8')))
       const planned = plan(posed.problem, instanceBudgetMs)
       const what = { bench: 'planner', case: `dnn-partitioning's ${file}` }
-      const bars = isTooBig === true ? { cpuS: { atMost: 60 }, gap: { atMost: 0.5 } } : { gap: { atMost: 0 } }
-      sayPlans(output, what.case, [planned], bars)
+      const bar = { atMost: isTooBig === true ? 0.5 : 0 }
+      output.figure(figureOf({ ...what, figure: 'gap', unit: '%' }, [planned.certificate.gap * 100], { bar }))
       const peer = isTooBig === true ? 'dp.cpp, linearised' : 'dp.cpp'
       const ran = await runPeer(program, isTooBig === true ? ['-linearize'] : [], { input, limitMs })
       const peers = [ran.cpuMs / 1000]
-      output.figure(
-        figureOf({ ...what, figure: 'planning, beside it', unit: 's CPU' }, [planned.cpuMs / 1000], { peer, peers }),
-      )
+      output.figure(figureOf({ ...what, figure: 'planning', unit: 's CPU' }, [planned.cpuMs / 1000], { peer, peers }))
       const split = join(scratch, 'split.json')
       await writeFile(split, splitOf(posed, planned.placement))
       const judged = await runPeer(program, ['-expert', split], { input, limitMs })

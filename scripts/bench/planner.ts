@@ -3,23 +3,11 @@
  * is this process's own processor time. Peers are run where the options say where they are.
  */
 
-import { optimise, type Optimum } from '#broker/planner/optimise.js'
-import type { Problem } from '#broker/planner/problem.js'
-import { figureOf, type BarSpec, type Output } from './figure.js'
-import { ownCpuMs } from './machine.js'
+import type { BarSpec, Output } from './figure.js'
+import { plan, sayPlans, type Bars } from './planned.js'
 import { chainCase, distinct, type Case } from './planner-cases.js'
 import { benchGrowth } from './planner-growth.js'
 import { benchInstances, benchRows } from './planner-peers.js'
-import { percentile } from './statistics.js'
-
-export interface Planned extends Optimum {
-  readonly cpuMs: number
-}
-
-interface Bars {
-  readonly cpuS?: BarSpec
-  readonly gap?: BarSpec
-}
 
 interface ChainCase extends Case {
   readonly name: string
@@ -90,17 +78,6 @@ export async function benchPlanner(output: Output, flags: PlannerFlags): Promise
   }
 }
 
-/** Plans for throughput; with a budget it gives up proving after so many milliseconds. */
-export function plan(problem: Problem, budgetMs?: number): Planned {
-  const before = ownCpuMs()
-  const optimum = optimise(
-    problem,
-    { kind: 'throughput' },
-    budgetMs === undefined ? {} : { budgetMs, clock: () => performance.now() },
-  )
-  return { ...optimum, cpuMs: ownCpuMs() - before }
-}
-
 function benchChain(
   output: Output,
   { name, seeds, quickSeeds, budgetMs, bars, ...size }: ChainCase,
@@ -113,20 +90,4 @@ function benchChain(
     return plan(chainCase(`${name}/${seed}`, size), budgetMs)
   })
   sayPlans(output, name, plans, bars)
-}
-
-/** Seconds, and the gaps of the plans' own certificates. */
-export function sayPlans(output: Output, name: string, plans: readonly Planned[], bars: Bars): void {
-  const what = { bench: 'planner', case: name }
-  const gaps = plans.map(({ certificate }) => certificate.gap * 100)
-  const bar = (spec: BarSpec | undefined): { bar?: BarSpec } => (spec === undefined ? {} : { bar: spec })
-  const seconds = plans.map(({ cpuMs }) => cpuMs / 1000)
-  output.figure(figureOf({ ...what, figure: 'planning', unit: 's CPU' }, seconds, bar(bars.cpuS)))
-  output.figure(figureOf({ ...what, figure: 'gap', unit: '%' }, gaps, bar(bars.gap)))
-  if (plans.length > 1) {
-    output.figure(figureOf({ ...what, figure: 'worst gap', unit: '%' }, [percentile(gaps, 1)]))
-    output.figure(
-      figureOf({ ...what, figure: 'longest planning', unit: 's CPU' }, [percentile(seconds, 1)], bar(bars.cpuS)),
-    )
-  }
 }
