@@ -25,14 +25,22 @@ interface Message {
   readonly to: number | undefined
   readonly receiver: number
   readonly bytes: number
+  /** What of `bytes` the sender has to seal for this message: all, unless an earlier one has the same value. */
+  readonly sealBytes: number
 }
 
 /**
- * The cost of `placement`, which must be one of the space. Costs of `Infinity` where a device may not run a node or a link
- * may not be used; a memory share above 1, or `Infinity` where a region cannot be shared out, says that it does not fit.
+ * The cost of `placement`, which must be one of the space. Period and latency are `Infinity` where a device may not run a
+ * node or a link may not be used; a memory share above 1 says that it does not fit. All three are `Infinity` where a region
+ * cannot be shared out.
  */
 export function costOf(problem: Problem, placement: Placement): Cost {
-  const held = placement.stages.map(({ nodes, holding }) => heldBy(problem, new Set(nodes), holding))
+  const held: Held[] = []
+  for (const { nodes, holding } of placement.stages) {
+    const stage = heldBy(problem, new Set(nodes), holding)
+    if (stage === undefined) return { periodUs: Infinity, latencyUs: Infinity, memoryShare: Infinity }
+    held.push(stage)
+  }
   const messages = messagesOf(problem, held)
   let periodUs = 0
   let memoryShare = 0
@@ -43,17 +51,19 @@ export function costOf(problem: Problem, placement: Placement): Cost {
       const comes = messages.filter(({ to, receiver }) => to === index && receiver === which)
       const goes = messages.filter(({ from, sender }) => from === index && sender === which)
       const kind = problem.classes[member.class]!
-      const busyUs = computeUs(stage, member, kind) + crossingUs(kind.open, comes) + crossingUs(kind.seal, goes)
+      const busyUs = computeUs(stage, member, kind) + openUs(kind.open, comes) + sealUs(kind.seal, goes)
       periodUs = Math.max(periodUs, busyUs / stage.turns)
       memoryShare = Math.max(memoryShare, memoryOf(problem, stage, member, comes, goes) / kind.memoryBytes)
       return startUs(comes) + busyUs
     })
   })
   for (const message of messages) {
-    const turns = turnsOf(message.from) * turnsOf(message.to)
+    const turns = turnsBetween(turnsOf(message.from), turnsOf(message.to))
     periodUs = Math.max(periodUs, busyLinkUs(linkOf(message), message.bytes) / turns)
   }
-  return { periodUs, latencyUs: startUs(messages.filter(({ to }) => to === undefined)), memoryShare }
+  // A branch that leads to no output delays nothing, but a request that ends there ends nowhere.
+  const latencyUs = periodUs === Infinity ? Infinity : startUs(messages.filter(({ to }) => to === undefined))
+  return { periodUs, latencyUs, memoryShare }
 
   function turnsOf(stage: number | undefined): number {
     return stage === undefined ? 1 : held[stage]!.turns
@@ -77,7 +87,19 @@ export function costOf(problem: Problem, placement: Placement): Cost {
   }
 }
 
-function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding): Held {
+/**
+ * Every so many requests one link between replicas that take requests in turn has a message, where `from` replicas send and
+ * `to` receive: request `r` goes from number `r mod from` to number `r mod to`. Not the product: of two and two replicas
+ * only two pairs ever meet.
+ */
+export function turnsBetween(from: number, to: number): number {
+  let [divisor, rest] = [from, to]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (from / divisor) * to
+}
+
+/** `undefined` where a region cannot be shared out. */
+function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding): Held | undefined {
   if (holding.kind !== 'parts') {
     const turns = holding.kind === 'replicas' ? holding.count : 1
     return { nodes, members: [{ class: holding.class, share: 1 }], turns, region: undefined }
@@ -85,10 +107,8 @@ function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding):
   const region = problem.regions[holding.region]!
   const rooms = holding.classes.map((index) => roomFor(problem, region, problem.classes[index]!))
   const counts = sharesOf(problem, holding.region, holding.classes, rooms)
-  const members = holding.classes.map((index, part) => ({
-    class: index,
-    share: (counts?.[part] ?? Infinity) / region.channels,
-  }))
+  if (counts === undefined) return undefined
+  const members = holding.classes.map((index, part) => ({ class: index, share: counts[part]! / region.channels }))
   return { nodes, members, turns: 1, region }
 }
 
@@ -107,7 +127,7 @@ export function roomFor(problem: Problem, region: Region, kind: DeviceClass): nu
     scratch = Math.max(scratch, scratchBytes)
   }
   for (const [index, value] of problem.values.entries()) {
-    if (value.to.some((node) => nodes.has(node)) && !isWithin(value, nodes)) {
+    if (value.to.some((node) => nodes.has(node)) && !isMadeIn(value, nodes)) {
       if (region.dividedInputs.includes(index)) shared += 2 * value.bytes
       else fixed += 2 * value.bytes
     }
@@ -126,8 +146,12 @@ function computeUs({ nodes, region }: Held, { share }: Member, { nodeUs, stageUs
   return sum
 }
 
-function crossingUs({ messageUs, byteUs }: Crossing, messages: readonly Message[]): number {
+function openUs({ messageUs, byteUs }: Crossing, messages: readonly Message[]): number {
   return messages.reduce((sum, { bytes }) => sum + messageUs + byteUs * bytes, 0)
+}
+
+function sealUs({ messageUs, byteUs }: Crossing, messages: readonly Message[]): number {
+  return messages.reduce((sum, { sealBytes }) => sum + messageUs + byteUs * sealBytes, 0)
 }
 
 export function busyLinkUs(link: Link | undefined, bytes: number): number {
@@ -156,6 +180,7 @@ function memoryOf(
 
 function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
   const found: Message[] = []
+  const sealed = new Set<string>()
   const between = (from: number | undefined, to: number | undefined, values: readonly number[]): void => {
     const senders = from === undefined ? 1 : held[from]!.members.length
     const receivers = to === undefined ? 1 : held[to]!.members.length
@@ -163,14 +188,18 @@ function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
       for (let receiver = 0; receiver < receivers; receiver++) {
         let isSent = problem.shape === 'chain' && sender === 0 && receiver === 0
         let bytes = 0
+        let sealBytes = 0
         for (const value of values) {
           const part =
             (from === undefined ? 1 : shareSent(problem, held[from]!, sender, value)) *
             (to === undefined ? 1 : shareNeeded(problem, held, to, receiver, value))
           bytes += part * problem.values[value]!.bytes
+          if (problem.sealedOnce !== true || !sealed.has(`${from} ${value}`))
+            sealBytes += part * problem.values[value]!.bytes
+          sealed.add(`${from} ${value}`)
           isSent ||= part > 0
         }
-        if (isSent) found.push({ from, sender, to, receiver, bytes })
+        if (isSent) found.push({ from, sender, to, receiver, bytes, sealBytes })
       }
     }
   }
@@ -235,10 +264,6 @@ function shareNeeded(problem: Problem, held: readonly Held[], stage: number, mem
 
 function isMadeIn({ from }: Value, nodes: ReadonlySet<number>): boolean {
   return from !== undefined && nodes.has(from)
-}
-
-function isWithin(value: Value, nodes: ReadonlySet<number>): boolean {
-  return isMadeIn(value, nodes) && !leaves(value, nodes)
 }
 
 function leaves({ to, isOutput }: Value, nodes: ReadonlySet<number>): boolean {
