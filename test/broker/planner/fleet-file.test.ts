@@ -146,8 +146,16 @@ const mistakes: [title: string, text: string, says: string | RegExp][] = [
   ['a unit of another kind', `${device}linkDefaults: { rate: 5 ms }\n`, /'ms' is no unit of it/],
   ['a time below 0', `${device}linkDefaults: { rtt: -1 ms }\n`, /rtt must be a time, not less than 0/],
   ['a time past all patience', `${device}linkDefaults: { rtt: 9000 s }\n`, /at most 3600 s/],
-  ['a speed of 0', `${device}    speed: 0\n`, 'f.yaml:4:12  devices[0].speed must be a number above 0, from 0.000001 to 1000000, got 0'],
-  ['a speed below 0', `${device}    speed: -1\n`, /f\.yaml:4:12 {2}devices\[0\]\.speed must be a number above 0.*, got -1/],
+  [
+    'a speed of 0',
+    `${device}    speed: 0\n`,
+    'f.yaml:4:12  devices[0].speed must be a number above 0, from 0.000001 to 1000000, got 0',
+  ],
+  [
+    'a speed below 0',
+    `${device}    speed: -1\n`,
+    /f\.yaml:4:12 {2}devices\[0\]\.speed must be a number above 0.*, got -1/,
+  ],
   [
     'a speed that is not a number',
     `${device}    speed: .nan\n`,
