@@ -19,7 +19,7 @@ interface Held {
 }
 
 /** What one member sends to another for one request. A stage of `undefined` is the client. */
-interface Message {
+export interface Message {
   readonly from: number | undefined
   readonly sender: number
   readonly to: number | undefined
@@ -27,6 +27,43 @@ interface Message {
   readonly bytes: number
   /** What of `bytes` the sender has to seal for this message: all, unless an earlier one has the same value. */
   readonly sealBytes: number
+  /** The values in it, with the fraction of each. */
+  readonly values: readonly { readonly value: number; readonly part: number }[]
+}
+
+/** What one device, or one of several replicas, does for one request. Times in microseconds. */
+export interface MemberLoad {
+  readonly stage: number
+  /** Of a stage in parts, which part; else 0. */
+  readonly part: number
+  readonly class: number
+  /** Fraction of the region's channels; 1 for a whole stage. */
+  readonly share: number
+  /** Devices that take requests in turn. */
+  readonly turns: number
+  readonly computeUs: number
+  readonly openUs: number
+  readonly sealUs: number
+  readonly memoryBytes: number
+  /** For one request alone: when all it needs has come, and when its results are sealed. */
+  readonly startUs: number
+  readonly doneUs: number
+}
+
+/** What one link does for one request. */
+export interface MessageLoad extends Message {
+  readonly link: Link | undefined
+  readonly busyUs: number
+  /** Among so many pairs of devices requests go in turn. */
+  readonly turns: number
+  /** For one request alone: when it has come. */
+  readonly comeUs: number
+}
+
+export interface Load {
+  readonly cost: Cost
+  readonly members: readonly MemberLoad[]
+  readonly messages: readonly MessageLoad[]
 }
 
 /**
@@ -35,13 +72,22 @@ interface Message {
  * cannot be shared out.
  */
 export function costOf(problem: Problem, placement: Placement): Cost {
+  return loadOf(problem, placement).cost
+}
+
+/** The same, with what each device and each link has to do with it; with no loads where a region cannot be shared out. */
+export function loadOf(problem: Problem, placement: Placement): Load {
   const held: Held[] = []
   for (const { nodes, holding } of placement.stages) {
     const stage = heldBy(problem, new Set(nodes), holding)
-    if (stage === undefined) return { periodUs: Infinity, latencyUs: Infinity, memoryShare: Infinity }
+    if (stage === undefined) {
+      return { cost: { periodUs: Infinity, latencyUs: Infinity, memoryShare: Infinity }, members: [], messages: [] }
+    }
     held.push(stage)
   }
   const messages = messagesOf(problem, held)
+  const members: MemberLoad[] = []
+  const loads: MessageLoad[] = []
   let periodUs = 0
   let memoryShare = 0
   /** When each member of each stage has its results sealed, for one request alone. */
@@ -51,19 +97,45 @@ export function costOf(problem: Problem, placement: Placement): Cost {
       const comes = messages.filter(({ to, receiver }) => to === index && receiver === which)
       const goes = messages.filter(({ from, sender }) => from === index && sender === which)
       const kind = problem.classes[member.class]!
-      const busyUs = computeUs(stage, member, kind) + openUs(kind.open, comes) + sealUs(kind.seal, goes)
+      const load = {
+        stage: index,
+        part: which,
+        class: member.class,
+        share: member.share,
+        turns: stage.turns,
+        computeUs: computeUs(stage, member, kind),
+        openUs: openUs(kind.open, comes),
+        sealUs: sealUs(kind.seal, goes),
+        memoryBytes: memoryOf(problem, stage, member, comes, goes),
+        startUs: allCome(comes),
+      }
+      const busyUs = load.computeUs + load.openUs + load.sealUs
       periodUs = Math.max(periodUs, busyUs / stage.turns)
-      memoryShare = Math.max(memoryShare, memoryOf(problem, stage, member, comes, goes) / kind.memoryBytes)
-      return startUs(comes) + busyUs
+      memoryShare = Math.max(memoryShare, load.memoryBytes / kind.memoryBytes)
+      members.push({ ...load, doneUs: load.startUs + busyUs })
+      return load.startUs + busyUs
     })
   })
-  for (const message of messages) {
-    const turns = turnsBetween(turnsOf(message.from), turnsOf(message.to))
-    periodUs = Math.max(periodUs, busyLinkUs(linkOf(message), message.bytes) / turns)
-  }
+  const resultUs = allCome(messages.filter(({ to }) => to === undefined))
+  for (const { busyUs, turns } of loads) periodUs = Math.max(periodUs, busyUs / turns)
   // A branch that leads to no output delays nothing, but a request that ends there ends nowhere.
-  const latencyUs = periodUs === Infinity ? Infinity : startUs(messages.filter(({ to }) => to === undefined))
-  return { periodUs, latencyUs, memoryShare }
+  const latencyUs = periodUs === Infinity ? Infinity : resultUs
+  return { cost: { periodUs, latencyUs, memoryShare }, members, messages: loads }
+
+  /** When the last of these messages has come. */
+  function allCome(comes: readonly Message[]): number {
+    let start = 0
+    for (const message of comes) {
+      const { from, sender, to, bytes } = message
+      const link = linkOf(message)
+      const busyUs = busyLinkUs(link, bytes)
+      const sentUs = from === undefined ? 0 : doneUs[from]![sender]!
+      const comeUs = sentUs + busyUs + (link?.latencyUs ?? Infinity)
+      loads.push({ ...message, link, busyUs, turns: turnsBetween(turnsOf(from), turnsOf(to)), comeUs })
+      start = Math.max(start, comeUs)
+    }
+    return start
+  }
 
   function turnsOf(stage: number | undefined): number {
     return stage === undefined ? 1 : held[stage]!.turns
@@ -73,17 +145,6 @@ export function costOf(problem: Problem, placement: Placement): Cost {
     if (from === undefined) return problem.fromClient[held[to!]!.members[receiver]!.class]
     const source = held[from]!.members[sender]!.class
     return to === undefined ? problem.toClient[source] : problem.links[source]?.[held[to]!.members[receiver]!.class]
-  }
-
-  /** When the last of these messages has come. */
-  function startUs(comes: readonly Message[]): number {
-    let start = 0
-    for (const message of comes) {
-      const link = linkOf(message)
-      const sentUs = message.from === undefined ? 0 : doneUs[message.from]![message.sender]!
-      start = Math.max(start, sentUs + busyLinkUs(link, message.bytes) + (link?.latencyUs ?? Infinity))
-    }
-    return start
   }
 }
 
@@ -189,6 +250,7 @@ function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
         let isSent = problem.shape === 'chain' && sender === 0 && receiver === 0
         let bytes = 0
         let sealBytes = 0
+        const sent: { value: number; part: number }[] = []
         for (const value of values) {
           const part =
             (from === undefined ? 1 : shareSent(problem, held[from]!, sender, value)) *
@@ -198,8 +260,9 @@ function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
             sealBytes += part * problem.values[value]!.bytes
           sealed.add(`${from} ${value}`)
           isSent ||= part > 0
+          if (part > 0) sent.push({ value, part })
         }
-        if (isSent) found.push({ from, sender, to, receiver, bytes, sealBytes })
+        if (isSent) found.push({ from, sender, to, receiver, bytes, sealBytes, values: sent })
       }
     }
   }

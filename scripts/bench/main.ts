@@ -2,7 +2,7 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { EngineMode } from '#device/runtime/engine.js'
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import { fail } from '#shared/report.js'
 import { jsonOutput, tableOutput, type Output } from './figure.js'
 import { environment } from './machine.js'
@@ -28,7 +28,7 @@ type BenchName = keyof typeof benches
 
 const maxDevices = 32
 
-freeBuffersAtOnce()
+tuneV8()
 
 const program = new Command('bench')
   .description('measures Tessera on this machine')
