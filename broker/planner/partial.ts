@@ -5,7 +5,7 @@
 
 import { hasNode, nodesBetween, type Ideals } from './ideals.js'
 import type { Holding, Link, PlacedStage, Problem, Region } from './problem.js'
-import { busyLinkUs, roomFor } from './cost.js'
+import { busyLinkUs, roomFor, turnsBetween } from './cost.js'
 import { sharesOf } from './shares.js'
 
 /** A stage that may be put on, with what is fixed about it whatever its neighbours. */
@@ -230,7 +230,7 @@ export class Partial {
     const [busyUs, crossed, sealed] = [this.#busyUs[depth]!, this.#crossed[depth]!, this.#sealed[depth]!]
     const senders = from?.piece.classes.length ?? 1
     const receivers = to?.piece.classes.length ?? 1
-    const turns = (from?.piece.turns ?? 1) * (to?.piece.turns ?? 1)
+    const turns = turnsBetween(from?.piece.turns ?? 1, to?.piece.turns ?? 1)
     for (let sender = 0; sender < senders; sender++) {
       for (let receiver = 0; receiver < receivers; receiver++) {
         let isSent = this.#isChain && sender === 0 && receiver === 0
