@@ -4,6 +4,7 @@ import type { Dataflow } from '#shared/onnx/dataflow.js'
 import type { Prepared } from '#shared/onnx/prepare.js'
 import type { Level } from '#shared/onnx/session.js'
 import { byteLength, type Dtype } from '#shared/onnx/tensor.js'
+import { regionsOf } from '#shared/onnx/regions.js'
 import type { Region } from './problem.js'
 
 export interface ModelWork {
@@ -15,7 +16,12 @@ export interface ModelWork {
   readonly nodes: readonly ModelNode[]
   readonly values: readonly ModelValue[]
   /** Over `nodes` and `values`. */
-  readonly regions: readonly Region[]
+  readonly regions: readonly ModelRegion[]
+}
+
+export interface ModelRegion extends Region {
+  /** Parts give the bits of the whole. */
+  readonly exact: boolean
 }
 
 export interface ModelNode {
@@ -41,7 +47,7 @@ export interface ModelValue {
 }
 
 /** The work of a prepared model whose nodes take `nodeUs` microseconds each. */
-export function workOf(prepared: Prepared, nodeUs: readonly number[], regions: readonly Region[] = []): ModelWork {
+export function workOf(prepared: Prepared, nodeUs: readonly number[]): ModelWork {
   const { flow, ports, hash, level, signature } = prepared
   const bytesOf = (name: string): number => {
     const port = ports.get(name)
@@ -67,6 +73,15 @@ export function workOf(prepared: Prepared, nodeUs: readonly number[], regions: r
     us: nodeUs[index]!,
     weightBytes: step.bytes + constantBytes(flow, step.constants),
     scratchBytes: [...step.reads, ...step.writes].reduce((sum, name) => sum + bytesOf(name), 0),
+  }))
+  const valueOf = new Map(values.map(({ name }, index) => [name, index]))
+  const regions = regionsOf(prepared).regions.map(({ nodes: members, channels, granule, receives, exact }) => ({
+    nodes: members,
+    channels,
+    granule,
+    divided: members,
+    dividedInputs: receives.flatMap(({ port, axis }) => (axis === undefined ? [] : (valueOf.get(port.name) ?? []))),
+    exact,
   }))
   return { hash, level, signature, nodes, values, regions }
 }

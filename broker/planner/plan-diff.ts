@@ -74,7 +74,7 @@ function without(one: Work | undefined, other: Work | undefined): string[] {
 }
 
 function settingsOf(before: PlanDocument, after: PlanDocument): string[] {
-  const flat = ({ model, objective, options }: PlanDocument): Record<string, unknown> => ({
+  const flat = ({ model, objective, options }: PlanDocument): Record<string, string | number> => ({
     model: model.name,
     hash: model.hash.slice(0, 16),
     ...objective,

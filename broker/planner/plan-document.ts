@@ -50,6 +50,7 @@ const stage = z.strictObject({
   kind: z
     .enum(['one', 'replicas', 'parts'])
     .describe('One device; several that take requests in turn; or that each do channels.'),
+  exact: z.boolean().optional().describe('Of parts: whether they give the bits of the whole.'),
   members: z.array(member).min(1).max(512),
   spare: text.optional().describe('The device that takes over when one of the stage is lost.'),
 })

@@ -43,6 +43,7 @@ export function draftPlan(
         .sort((a, b) => a - b)
         .map((node) => work.nodes[node]!.name),
       kind: holding.kind,
+      ...(holding.kind === 'parts' && { exact: work.regions[posed.regions[holding.region]!]!.exact }),
       members: held[at]!.map((index, which) => {
         const { share, computeUs, openUs, sealUs, memoryBytes } = loads[which] ?? loads[0]!
         const device = fleet.devices[index]!

@@ -25,7 +25,7 @@ export function planMistakes(plan: PlanBody): PlanMistake[] {
 function checkStages({ stages, model }: PlanBody, say: Say): void {
   const nodes = new Map<string, number>()
   const devices = new Map<string, number>()
-  for (const [at, { nodes: own, kind, members, spare }] of stages.entries()) {
+  for (const [at, { nodes: own, kind, exact, members, spare }] of stages.entries()) {
     for (const [which, node] of own.entries()) {
       if (nodes.has(node))
         say(`a node that no other stage has: stage ${nodes.get(node)} has it`, 'stages', at, 'nodes', which)
@@ -38,6 +38,8 @@ function checkStages({ stages, model }: PlanBody, say: Say): void {
         at,
         'members',
       )
+    if ((exact === undefined) === (kind === 'parts'))
+      say(kind === 'parts' ? 'said of a stage in parts' : 'left out: the stage is not in parts', 'stages', at, 'exact')
     let channel = 0
     for (const [which, { device, channels, memoryBytes, memoryLimitBytes }] of members.entries()) {
       const path = ['stages', at, 'members', which] as const

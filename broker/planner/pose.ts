@@ -32,6 +32,8 @@ export interface Posed {
   readonly groups: readonly (readonly number[])[]
   /** The model's value of each value of the problem. */
   readonly values: readonly number[]
+  /** The model's region of each region of the problem. */
+  readonly regions: readonly number[]
 }
 
 /** CPU time to make a 32-bit float narrower, or wide again: measured at 0.3 to 0.5 ns a byte of floats. */
@@ -54,6 +56,15 @@ export function pose(work: ModelWork, fleet: Fleet, options: PoseOptions): Posed
     const outside = to.filter((group) => group !== from)
     return outside.length > 0 || value.isOutput || from === undefined ? [{ index, value, from, to: outside }] : []
   })
+  const regions =
+    maxParts > 1
+      ? regionsOf(
+          work,
+          groups,
+          groupOf,
+          kept.map(({ index }) => index),
+        )
+      : []
   const problem: Problem = {
     nodes: groups.map((nodes) => workNode(work, nodes)),
     values: kept.map(({ value, from, to }): Value => {
@@ -76,20 +87,18 @@ export function pose(work: ModelWork, fleet: Fleet, options: PoseOptions): Posed
     ),
     fromClient: classes.map((_, index) => plannedLink(fleet.fromClient[first(index)], relay)),
     toClient: classes.map((_, index) => plannedLink(fleet.toClient[first(index)], relay)),
-    regions:
-      maxParts > 1
-        ? regionsOf(
-            work,
-            groups,
-            groupOf,
-            kept.map(({ index }) => index),
-          )
-        : [],
+    regions: regions.map(({ region }) => region),
     shape,
     maxReplicas,
     maxParts,
   }
-  return { problem, classes, groups, values: kept.map(({ index }) => index) }
+  return {
+    problem,
+    classes,
+    groups,
+    values: kept.map(({ index }) => index),
+    regions: regions.map(({ index }) => index),
+  }
 }
 
 /** For each stage of a placement its devices, by index in the fleet: one, the replicas, or one for each part. */
@@ -189,21 +198,17 @@ function regionsOf(
   groups: readonly (readonly number[])[],
   groupOf: ReadonlyMap<number, number>,
   kept: readonly number[],
-): Region[] {
+): { index: number; region: Region }[] {
   const valueOf = new Map(kept.map((value, index) => [value, index]))
-  return work.regions.flatMap((region) => {
-    const members = new Set(region.nodes)
-    if (!region.nodes.every((node) => groups[groupOf.get(node)!]!.every((other) => members.has(other)))) return []
+  return work.regions.flatMap((given, index) => {
+    const { channels, granule } = given
+    const members = new Set(given.nodes)
+    if (!given.nodes.every((node) => groups[groupOf.get(node)!]!.every((other) => members.has(other)))) return []
     const grouped = (nodes: readonly number[]): number[] =>
       [...new Set(nodes.map((node) => groupOf.get(node)!))].sort((a, b) => a - b)
-    const divided = new Set(region.divided)
-    return [
-      {
-        ...region,
-        nodes: grouped(region.nodes),
-        divided: grouped(region.divided).filter((group) => groups[group]!.every((node) => divided.has(node))),
-        dividedInputs: region.dividedInputs.flatMap((value) => valueOf.get(value) ?? []),
-      },
-    ]
+    const whole = new Set(given.divided)
+    const divided = grouped(given.divided).filter((group) => groups[group]!.every((node) => whole.has(node)))
+    const dividedInputs = given.dividedInputs.flatMap((value) => valueOf.get(value) ?? [])
+    return [{ index, region: { nodes: grouped(given.nodes), channels, granule, divided, dividedInputs } }]
   })
 }
