@@ -22,19 +22,26 @@ export interface Advice extends Omit<Change, 'problem'> {
 /** Smaller differences are nothing to act on. */
 const leastGain = 0.01
 
-/** What each change brings, the best first. `onDone` hears of each that is planned. */
-export function adviceFor(
-  changes: readonly Change[],
-  objective: Objective,
-  value: number,
-  solve: Solve,
-  onDone: (done: number) => void = () => {},
-): Advice[] {
-  const found = changes.map(({ problem, ...change }, index): Advice => {
-    const better = valueOf(problem, objective, solve)
-    onDone(index + 1)
-    return { ...change, rank: index, value: better, gain: better === undefined ? -1 : gainOf(objective, value, better) }
-  })
+export interface Trial {
+  readonly objective: Objective
+  /** Of the plan without any change. */
+  readonly value: number
+  readonly solve: Solve
+  /** When it is, no further change is tried. */
+  readonly isLate: () => boolean
+  /** Hears of each change that has been tried. */
+  readonly onDone: (done: number) => void
+}
+
+/** What each change brings, the best first; of those that there was time for. */
+export function adviceFor(changes: readonly Change[], { objective, value, solve, isLate, onDone }: Trial): Advice[] {
+  const found: Advice[] = []
+  for (const [rank, { problem, ...change }] of changes.entries()) {
+    if (isLate()) break
+    const after = valueOf(problem, objective, solve)
+    found.push({ ...change, rank, value: after, gain: after === undefined ? -1 : gainOf(objective, value, after) })
+    onDone(found.length)
+  }
   return found.sort((a, b) => b.gain - a.gain)
 }
 
