@@ -2,7 +2,7 @@
 
 import type { Hosts } from './hosts.js'
 import type { Ideals } from './ideals.js'
-import type { Link } from './problem.js'
+import type { Link, Problem } from './problem.js'
 import type { Segments } from './segments.js'
 
 /** One stage of a path: the nodes that ideal `to` has more than `from`, on a host. */
@@ -49,6 +49,16 @@ export function linkCostsOf(
   fromClient.forEach((link, to) => put(classes, to, link))
   toClient.forEach((link, from) => put(from, classes, link))
   return { classes, fixed, byByte, borderBytes }
+}
+
+/** Latency of every link, in rows like those of `LinkCosts`. */
+export function delaysOf({ links, fromClient, toClient }: Problem): Float64Array {
+  const side = links.length + 1
+  const delays = new Float64Array(side * side)
+  links.forEach((row, from) => row.forEach((link, to) => (delays[from * side + to] = link?.latencyUs ?? 0)))
+  fromClient.forEach((link, to) => (delays[links.length * side + to] = link?.latencyUs ?? 0))
+  toClient.forEach((link, from) => (delays[from * side + links.length] = link?.latencyUs ?? 0))
+  return delays
 }
 
 /** No link costs anything: a bound for what goes where is not known. */

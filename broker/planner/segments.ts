@@ -20,8 +20,17 @@ export interface Segments {
   readonly cost: Float64Array
 }
 
-/** Those that cost no more than `limits[kind]`; `undefined` where there are more than `most`. */
-export function segmentsOf(ideals: Ideals, measure: Measure, limits: Float64Array, most: number): Segments | undefined {
+/**
+ * Those that cost no more than `limits[kind]`; `undefined` where there are more than `most`. With `isCut`, only those between
+ * ideals where it is 1.
+ */
+export function segmentsOf(
+  ideals: Ideals,
+  measure: Measure,
+  limits: Float64Array,
+  most: number,
+  isCut?: Uint8Array,
+): Segments | undefined {
   const { count, work, isChain } = ideals
   let room = 1 << 16
   let to = new Int32Array(room)
@@ -33,8 +42,11 @@ export function segmentsOf(ideals: Ideals, measure: Measure, limits: Float64Arra
     // One unit more than can be, for rounding.
     const reach = measure.rate[kind] === 0 ? Infinity : limit * measure.rate[kind]! + 1
     for (let from = 0; from < count; from++) {
+      start[kind * count + from + 1] = size
+      if (isCut?.[from] === 0) continue
       for (let next = from + 1; next < count; next++) {
         if (work[next]! - work[from]! > reach) break
+        if (isCut?.[next] === 0) continue
         if (!isChain && !isSubset(ideals, from, next)) continue
         if (measure.floor(kind, from, next) > limit) {
           if (isChain) break

@@ -110,7 +110,7 @@ function firstPath(space: SearchSpace, measure: Measure, floor: number, most: nu
 }
 
 /** By class: what one stage may cost, by turns the more. */
-function limitsOf({ hosts, factor }: SearchSpace, { classes }: Measure, limit: number): Float64Array {
+export function limitsOf({ hosts, factor }: SearchSpace, { classes }: Measure, limit: number): Float64Array {
   const limits = new Float64Array(classes)
   for (let host = 0; host < hosts.count; host++) {
     const kind = hosts.class[host]!

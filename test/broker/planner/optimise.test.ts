@@ -11,6 +11,8 @@ const numRuns = Number(process.env['TESSERA_RUNS'] ?? 150)
 
 const objectives: Record<string, Objective> = {
   throughput: { kind: 'throughput' },
+  latency: { kind: 'latency' },
+  batch: { kind: 'batch', requests: 5 },
   memory: { kind: 'memory' },
 }
 
