@@ -57,9 +57,9 @@ export function worthwhile(advice: readonly Advice[], most = 3): Advice[] {
   return [...best.values()].sort((a, b) => b.gain - a.gain).slice(0, most)
 }
 
-/** What the loss of devices costs: those that count, and those that nobody would miss. */
+/** What the loss of a device of the plan costs, the dearest first. */
 export function losses(advice: readonly Advice[]): Advice[] {
-  return advice.filter(({ kind }) => kind === 'without').sort((a, b) => a.gain - b.gain)
+  return advice.filter(({ kind, gain }) => kind === 'without' && gain <= 0).sort((a, b) => a.gain - b.gain)
 }
 
 function valueOf(problem: Problem, objective: Objective, solve: Solve): number | undefined {

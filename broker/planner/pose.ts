@@ -6,7 +6,7 @@ import { classesOf } from './classes.js'
 import { nodeTimeUs, pinned, plannedLink, type Fleet, type FleetDevice, type Pin, type Restriction } from './fleet.js'
 import { fusedGroups } from './fused.js'
 import type { ModelWork } from './model-work.js'
-import { matches } from './node-pattern.js'
+import { matches, nearestNode } from './node-pattern.js'
 import type { Crossing, DeviceClass, Placement, Problem, Region, Value, WorkNode } from './problem.js'
 
 /** Widths that an activation may have on its way; narrower than the model's floats costs accuracy. */
@@ -121,11 +121,11 @@ function checkPins(pins: readonly Pin[], { nodes }: ModelWork, { devices }: Flee
   const names = [...new Set(devices.flatMap(({ name, group }) => [name, group]))]
   for (const { nodes: pattern, device } of pins) {
     if (!nodes.some(({ name }) => matches(pattern, name))) {
-      const meant = nearest(
+      const meant = nearestNode(
         pattern,
         nodes.map(({ name }) => name),
       )
-      const hint = meant === undefined ? `'tessera model check' and 'cuts' show them` : `did you mean '${meant}'?`
+      const hint = meant === undefined ? "a plan written with '--out' names all of them" : `did you mean '${meant}'?`
       throw new Refusal('cannot-plan', `the pin '${pattern}=${device}' names no node of the prepared model: ${hint}`)
     }
     if (!names.includes(device)) {

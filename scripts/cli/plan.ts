@@ -44,7 +44,7 @@ export function planCommand(program: Command): void {
     .addOption(
       new Option('--bits <n>', 'width of activations on their way: 8 and 16 are priced, and not yet executed')
         .choices(activationBits.map(String))
-        .default(32 as ActivationBits)
+        .default(32)
         .argParser(bitsOf),
     )
     .option('--data <dir>', "folder of test_data_set_K folders, which decide the shapes (default: the model's own)")

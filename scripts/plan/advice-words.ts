@@ -11,9 +11,10 @@ export function adviceWords({ says, value, gain }: Advice, objective: Objective)
     case 'throughput':
       return `${says}: ${showChange(gain)} (${showRate(value)})`
     case 'latency':
+      return `${says}: latency ${showChange(-gain)} (${showTime(value)})`
     case 'batch':
-      return `${says}: ${showChange(-gain)} (${showTime(value)})`
+      return `${says}: time ${showChange(-gain)} (${showTime(value)})`
     case 'memory':
-      return `${says}: ${showChange(-gain)} (${showPercent(value)} of the fullest device)`
+      return `${says}: ${showChange(-gain)} memory (${showPercent(value)} of the fullest device)`
   }
 }
