@@ -28,9 +28,9 @@ t.test('where a link is the bottleneck, a second one is what is advised, by its 
   )
   t.match(worthwhile(slow)[0], { kind: 'link', says: 'a second link of 2 Mbit/s between a and the client' })
   const between = advised(
-    'devices: [{ name: a, memory: 1 MB }, { name: b, memory: 1 MB }]\nlinks: [{ between: [a, b], rate: 3 Mbit/s }]',
+    'devices: [{ name: a, memory: 1 MB }, { name: b, memory: 1 MB, speed: 0.9 }]\nlinks: [{ between: [a, b], rate: 3 Mbit/s }]',
   )
-  t.match(worthwhile(between)[0], { says: 'a second link of 3 Mbit/s between a and b' })
+  t.ok(worthwhile(between, 9).some(({ says }) => says === 'a second link of 3 Mbit/s between a and b'))
   t.ok(Math.abs(worthwhile(slow)[0]!.gain - 0.99) < 0.02, 'twice the rate, but for what a message costs')
   t.end()
 })
