@@ -67,16 +67,24 @@ export interface Load {
 }
 
 /**
- * The cost of `placement`, which must be one of the space. Costs of `Infinity` where a device may not run a node or a link
- * may not be used; a memory share above 1, or `Infinity` where a region cannot be shared out, says that it does not fit.
+ * The cost of `placement`, which must be one of the space. Period and latency are `Infinity` where a device may not run a
+ * node or a link may not be used; a memory share above 1 says that it does not fit. All three are `Infinity` where a region
+ * cannot be shared out.
  */
 export function costOf(problem: Problem, placement: Placement): Cost {
   return loadOf(problem, placement).cost
 }
 
-/** The same, with what each device and each link has to do with it. */
+/** The same, with what each device and each link has to do with it; with no loads where a region cannot be shared out. */
 export function loadOf(problem: Problem, placement: Placement): Load {
-  const held = placement.stages.map(({ nodes, holding }) => heldBy(problem, new Set(nodes), holding))
+  const held: Held[] = []
+  for (const { nodes, holding } of placement.stages) {
+    const stage = heldBy(problem, new Set(nodes), holding)
+    if (stage === undefined) {
+      return { cost: { periodUs: Infinity, latencyUs: Infinity, memoryShare: Infinity }, members: [], messages: [] }
+    }
+    held.push(stage)
+  }
   const messages = messagesOf(problem, held)
   const members: MemberLoad[] = []
   const loads: MessageLoad[] = []
@@ -108,8 +116,10 @@ export function loadOf(problem: Problem, placement: Placement): Load {
       return load.startUs + busyUs
     })
   })
-  const latencyUs = allCome(messages.filter(({ to }) => to === undefined))
+  const resultUs = allCome(messages.filter(({ to }) => to === undefined))
   for (const { busyUs, turns } of loads) periodUs = Math.max(periodUs, busyUs / turns)
+  // A branch that leads to no output delays nothing, but a request that ends there ends nowhere.
+  const latencyUs = periodUs === Infinity ? Infinity : resultUs
   return { cost: { periodUs, latencyUs, memoryShare }, members, messages: loads }
 
   /** When the last of these messages has come. */
@@ -121,7 +131,7 @@ export function loadOf(problem: Problem, placement: Placement): Load {
       const busyUs = busyLinkUs(link, bytes)
       const sentUs = from === undefined ? 0 : doneUs[from]![sender]!
       const comeUs = sentUs + busyUs + (link?.latencyUs ?? Infinity)
-      loads.push({ ...message, link, busyUs, turns: turnsOf(from) * turnsOf(to), comeUs })
+      loads.push({ ...message, link, busyUs, turns: turnsBetween(turnsOf(from), turnsOf(to)), comeUs })
       start = Math.max(start, comeUs)
     }
     return start
@@ -138,7 +148,19 @@ export function loadOf(problem: Problem, placement: Placement): Load {
   }
 }
 
-function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding): Held {
+/**
+ * Every so many requests one link between replicas that take requests in turn has a message, where `from` replicas send and
+ * `to` receive: request `r` goes from number `r mod from` to number `r mod to`. Not the product: of two and two replicas
+ * only two pairs ever meet.
+ */
+export function turnsBetween(from: number, to: number): number {
+  let [divisor, rest] = [from, to]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (from / divisor) * to
+}
+
+/** `undefined` where a region cannot be shared out. */
+function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding): Held | undefined {
   if (holding.kind !== 'parts') {
     const turns = holding.kind === 'replicas' ? holding.count : 1
     return { nodes, members: [{ class: holding.class, share: 1 }], turns, region: undefined }
@@ -146,10 +168,8 @@ function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding):
   const region = problem.regions[holding.region]!
   const rooms = holding.classes.map((index) => roomFor(problem, region, problem.classes[index]!))
   const counts = sharesOf(problem, holding.region, holding.classes, rooms)
-  const members = holding.classes.map((index, part) => ({
-    class: index,
-    share: (counts?.[part] ?? Infinity) / region.channels,
-  }))
+  if (counts === undefined) return undefined
+  const members = holding.classes.map((index, part) => ({ class: index, share: counts[part]! / region.channels }))
   return { nodes, members, turns: 1, region }
 }
 
@@ -168,7 +188,7 @@ export function roomFor(problem: Problem, region: Region, kind: DeviceClass): nu
     scratch = Math.max(scratch, scratchBytes)
   }
   for (const [index, value] of problem.values.entries()) {
-    if (value.to.some((node) => nodes.has(node)) && !isWithin(value, nodes)) {
+    if (value.to.some((node) => nodes.has(node)) && !isMadeIn(value, nodes)) {
       if (region.dividedInputs.includes(index)) shared += 2 * value.bytes
       else fixed += 2 * value.bytes
     }
@@ -307,10 +327,6 @@ function shareNeeded(problem: Problem, held: readonly Held[], stage: number, mem
 
 function isMadeIn({ from }: Value, nodes: ReadonlySet<number>): boolean {
   return from !== undefined && nodes.has(from)
-}
-
-function isWithin(value: Value, nodes: ReadonlySet<number>): boolean {
-  return isMadeIn(value, nodes) && !leaves(value, nodes)
 }
 
 function leaves({ to, isOutput }: Value, nodes: ReadonlySet<number>): boolean {

@@ -1,7 +1,7 @@
 /** Why there is no placement: the sentence for people, with the remedy. */
 
 import type { Problem } from './problem.js'
-import type { Solution } from './uniform.js'
+import type { Solution } from './searched.js'
 
 export function obstacleTo(problem: Problem, { lowerBound, remark }: Solution): string {
   const { nodes, classes } = problem

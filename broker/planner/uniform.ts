@@ -9,21 +9,15 @@ import { idealsOf, nodesBetween, prefixesOf, type Ideals } from './ideals.js'
 import { isLegal } from './objective.js'
 import type { Placement, Problem } from './problem.js'
 import { quickest } from './quickest.js'
+import type { Searched, Solution } from './searched.js'
 import { delaysOf, freeLinks, linkCostsOf, type SearchSpace, type Step } from './search-space.js'
 import { segmentsOf, type Measure, type Segments } from './segments.js'
 import { stageCostsOf } from './stage-costs.js'
-import { leastLimit, limitsOf, type Least } from './threshold.js'
+import { isTight, leastLimit, limitsOf, type Least } from './threshold.js'
 import { ratesOf, timeWork, weightWork } from './work.js'
 
 /** More than any legal cost, and less than the `Infinity` of what is not permitted. */
-const noLimitUs = 1e300
-
-export interface Solution {
-  readonly placement: Placement | undefined
-  readonly lowerBound: number
-  readonly proof: string
-  readonly remark: string | undefined
-}
+export const noLimitUs = 1e300
 
 /** A problem made ready for searching by time. */
 export interface TimeSearch {
@@ -51,6 +45,23 @@ export function timeSearchOf(problem: Problem, effort: Effort): TimeSearch {
   const links = linksOf(problem, costs.borderBytes, ideals, true)
   const space: SearchSpace = { ideals, hosts, links, factor: Float64Array.from(hosts.turns) }
   return { problem, space, measure, delays: delaysOf(problem) }
+}
+
+/** Every objective, by paths of stages. */
+export function searchPaths(problem: Problem, effort: Effort): Searched {
+  const search = timeSearchOf(problem, effort)
+  const ask = latencySearch(search, effort)
+  return {
+    ask,
+    best(objective) {
+      if (objective.kind === 'memory') return leastMemory(problem, effort)
+      if (objective.kind === 'throughput') return leastPeriod(search, effort)
+      const { point, lowerBound } = ask(Infinity)
+      const isProven = point !== undefined && isTight(point.cost.latencyUs, lowerBound)
+      const proof = isProven ? 'searched through' : 'the fastest device for every node'
+      return { placement: point?.placement, lowerBound, proof, remark: 'not every placement was looked at' }
+    },
+  }
 }
 
 /** The placement with the least period. In shape 'dag' its bound may be lower than what it costs. */
@@ -93,10 +104,14 @@ export function leastMemory(problem: Problem, effort: Effort): Solution {
 export function latencySearch(search: TimeSearch, effort: Effort): (limitUs: number) => Answer {
   const { problem, space, measure, delays } = search
   const floor = latencyFloor(problem)
-  const all = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments)
-  const segments = all ?? thinned(search, effort)
-  const isExact = all !== undefined && space.ideals.isComplete && problem.shape === 'chain'
+  let segments: Segments | undefined
+  let isExact = space.ideals.isComplete && problem.shape === 'chain'
   return (limitUs) => {
+    if (segments === undefined) {
+      const all = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments)
+      isExact &&= all !== undefined
+      segments = all ?? thinned(search, effort)
+    }
     const limit = Math.min(limitUs, noLimitUs)
     let { path, lowerBound } = quickest(space, segments, delays, limit, effort)
     // Not found in time: any path that is found in a hurry is better than none.
