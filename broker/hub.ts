@@ -6,20 +6,24 @@ import type { Aeads, AlgId } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
-import type { Feeds, Level } from '#shared/onnx/session.js'
+import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
+import { timeKernels, type Effort } from '#shared/onnx/workload.js'
 import { maxClients } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { Briefing } from './briefing.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
+import type { ProfileStore } from './fleet/profiles.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
 import { cutModel, cutModelInWorker, type CutModel } from './models/catalogue.js'
 import { Delivery, sealSegment } from './models/delivery.js'
 import { partition } from './planner/partition.js'
+import type { Profiles } from './planner/profile.js'
 import type { Plan } from './planner/plan.js'
+import { Survey } from './survey.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
@@ -50,6 +54,10 @@ export interface HubOptions {
   readonly relayAddress: { readonly host: string; readonly port: number }
   /** Clients that a plan has at once; as many as an assignment can name unless given. */
   readonly maxClients?: number
+  /** What is known of the fleet's speed; the hub has it measured where this is given. */
+  readonly profiles?: ProfileStore<Profiles>
+  /** How long the hub's own measurement takes; the usual unless given. */
+  readonly effort?: Effort
   /** Cut models on the hub's own thread: for a fleet within one process. */
   readonly cutsInline?: boolean
   log(event: string, nouns: Record<string, unknown>): void
@@ -85,6 +93,7 @@ export class Hub {
   readonly #sessions: HubSessions
   readonly #delivery = new Delivery()
   readonly #briefing: Briefing
+  readonly #survey: Survey | undefined
   readonly #watchers = new Set<() => void>()
   readonly #cancelRepublish: Cancel
   #plans = 0
@@ -123,6 +132,19 @@ export class Hub {
       sessions: this.#sessions,
       delivery: this.#delivery,
     })
+    const { profiles } = options
+    this.#survey =
+      profiles &&
+      new Survey({
+        ...options,
+        bus: this.#bus,
+        registry: this.#registry,
+        briefing: this.#briefing,
+        delivery: this.#delivery,
+        store: profiles,
+        timeHub: async () => timeKernels(await loadEngine(), options.effort),
+        onChange: () => this.#changed(),
+      })
     this.#cancelRepublish = every(clock, republishMs, () => {
       this.#briefing.repeat().catch((error: unknown) => this.#refuse(error, id))
     })
@@ -152,6 +174,17 @@ export class Hub {
   /** Devices that can hold a stage now. */
   online(): Member[] {
     return this.#registry.available()
+  }
+
+  /** What is known of the fleet's speed; `undefined` for a hub that has nothing measured. */
+  get profiles(): Profiles | undefined {
+    return this.#options.profiles?.value
+  }
+
+  /** Resolves when all that is stale was measured. */
+  async surveyed(timeoutMs: number): Promise<void> {
+    this.#survey?.look()
+    await this.until(() => this.#survey?.isDone !== false, timeoutMs, 'that the fleet is measured')
   }
 
   get plan(): Plan | undefined {
@@ -258,12 +291,14 @@ export class Hub {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelRepublish()
+    this.#survey?.close()
     this.#sessions.close()
     this.#delivery.close()
     this.#briefing.close()
     await this.#bus.close()
     await this.#options.relay.close()
     await this.#options.broker.close()
+    await this.#options.profiles?.close()
   }
 
   #isReady(): boolean {
@@ -288,7 +323,10 @@ export class Hub {
       const boot = this.#registry.born(envelope.from, body, envelope.bootId)
       if (boot !== 'known')
         this.#options.log('member born', { member: envelope.from, role: body.role, name: body.name, boot })
-      void this.#welcome(envelope.from, boot)
+      if (boot === 'restarted') this.#survey?.lost(envelope.from)
+      void this.#welcome(envelope.from, boot).then(() => {
+        if (boot !== 'known') this.#survey?.look()
+      })
       this.#changed()
     })
     bus.on('status', ({ envelope, body }) => {
@@ -299,6 +337,7 @@ export class Hub {
         this.#options.log('member changed', { member: envelope.from, name: known.birth.name, state: body.state })
       }
       this.#registry.note(envelope.from, { state: body.state })
+      if (body.state === 'offline') this.#survey?.lost(envelope.from)
       this.#changed()
     })
     bus.on('endpoint', ({ envelope, body }) => this.#registry.note(envelope.from, { endpoint: body }))
@@ -311,8 +350,10 @@ export class Hub {
     })
     bus.on('telemetry', ({ envelope, body }) => {
       this.#registry.note(envelope.from, { telemetry: body })
+      this.#survey?.told(envelope.from, body)
       this.#changed()
     })
+    bus.on('measured', ({ envelope, body }) => this.#survey?.reported(envelope.from, body))
     bus.on('blobGet', ({ envelope, body }) => void this.#deliver(envelope.from, body))
   }
 
