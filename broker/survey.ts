@@ -7,6 +7,7 @@ import { toHex } from '#shared/bytes.js'
 import { every, type Cancel, type Clock } from '#shared/clock.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
+import type { Log } from '#shared/log.js'
 import type { Port } from '#shared/onnx/tensor.js'
 import type { KernelTimes } from '#shared/onnx/workload.js'
 import type { StageTelemetry } from '#shared/protocol/messages.js'
@@ -44,7 +45,7 @@ export interface SurveyOptions {
   readonly timeHub: () => Promise<KernelTimes>
   /** Something became known. */
   readonly onChange: () => void
-  log(event: string, nouns: Record<string, unknown>): void
+  readonly log: Log
 }
 
 interface Job {

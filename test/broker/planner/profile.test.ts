@@ -35,17 +35,41 @@ function deviceAt(device: typeof a, slowness: number, more: Partial<DeviceProfil
   const kernels = { conv: 100 * slowness, matmul: 50 * slowness, element: 10 * slowness }
   const crossing = { messageUs: 20, byteUs: 0.001 }
   return {
-    ...{ device, name: 'shelf', boot, kernels, stageUs: 30, seal: crossing, open: crossing },
-    ...{ memoryBytes: 1e9, sessionBytes: 1e6, atMs: 1000, ...more },
+    device,
+    name: 'shelf',
+    boot,
+    kernels,
+    stageUs: 30,
+    seal: crossing,
+    open: crossing,
+    memoryBytes: 1e9,
+    sessionBytes: 1e6,
+    atMs: 1000,
+    ...more,
   }
 }
 
 const link = (from: typeof a, to: typeof a, more: Partial<LinkProfile> = {}): LinkProfile => ({
-  ...{ from, to, kind: 'direct', messageUs: 10, byteUs: 0.01, roundTripUs: 1000, atMs: 1000, ...more },
+  from,
+  to,
+  kind: 'direct',
+  messageUs: 10,
+  byteUs: 0.01,
+  roundTripUs: 1000,
+  atMs: 1000,
+  ...more,
 })
 
 const segment = (from: number, to: number, computeUs: number, more: Partial<SegmentProfile> = {}): SegmentProfile => ({
-  ...{ device: a, model: hash, from, to, computeUs, expectedUs: 100 * (to - from), by: 'order', atMs: 1000, ...more },
+  device: a,
+  model: hash,
+  from,
+  to,
+  computeUs,
+  expectedUs: 100 * (to - from),
+  by: 'order',
+  atMs: 1000,
+  ...more,
 })
 
 const hub = { kernels: { conv: 100, matmul: 50, element: 10 }, atMs: 1000 }
