@@ -165,7 +165,7 @@ function switches(noise: number, seed: string, hours = 6): number {
     )
     waiting = outcome.waiting
     if (outcome.decision.do !== 'switch') continue
-    inForce = valued.indexOf(outcome.decision.to! as (typeof valued)[number])
+    inForce = valued.indexOf(outcome.decision.to!)
     switchedAtMs.push(nowMs)
   }
   return switchedAtMs.length
