@@ -25,6 +25,8 @@ interface Message {
   readonly to: number | undefined
   readonly receiver: number
   readonly bytes: number
+  /** What of `bytes` the sender has to seal for this message: all, unless an earlier one has the same value. */
+  readonly sealBytes: number
 }
 
 /**
@@ -43,7 +45,7 @@ export function costOf(problem: Problem, placement: Placement): Cost {
       const comes = messages.filter(({ to, receiver }) => to === index && receiver === which)
       const goes = messages.filter(({ from, sender }) => from === index && sender === which)
       const kind = problem.classes[member.class]!
-      const busyUs = computeUs(stage, member, kind) + crossingUs(kind.open, comes) + crossingUs(kind.seal, goes)
+      const busyUs = computeUs(stage, member, kind) + openUs(kind.open, comes) + sealUs(kind.seal, goes)
       periodUs = Math.max(periodUs, busyUs / stage.turns)
       memoryShare = Math.max(memoryShare, memoryOf(problem, stage, member, comes, goes) / kind.memoryBytes)
       return startUs(comes) + busyUs
@@ -126,8 +128,12 @@ function computeUs({ nodes, region }: Held, { share }: Member, { nodeUs, stageUs
   return sum
 }
 
-function crossingUs({ messageUs, byteUs }: Crossing, messages: readonly Message[]): number {
+function openUs({ messageUs, byteUs }: Crossing, messages: readonly Message[]): number {
   return messages.reduce((sum, { bytes }) => sum + messageUs + byteUs * bytes, 0)
+}
+
+function sealUs({ messageUs, byteUs }: Crossing, messages: readonly Message[]): number {
+  return messages.reduce((sum, { sealBytes }) => sum + messageUs + byteUs * sealBytes, 0)
 }
 
 export function busyLinkUs(link: Link | undefined, bytes: number): number {
@@ -156,6 +162,7 @@ function memoryOf(
 
 function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
   const found: Message[] = []
+  const sealed = new Set<string>()
   const between = (from: number | undefined, to: number | undefined, values: readonly number[]): void => {
     const senders = from === undefined ? 1 : held[from]!.members.length
     const receivers = to === undefined ? 1 : held[to]!.members.length
@@ -163,14 +170,18 @@ function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
       for (let receiver = 0; receiver < receivers; receiver++) {
         let isSent = problem.shape === 'chain' && sender === 0 && receiver === 0
         let bytes = 0
+        let sealBytes = 0
         for (const value of values) {
           const part =
             (from === undefined ? 1 : shareSent(problem, held[from]!, sender, value)) *
             (to === undefined ? 1 : shareNeeded(problem, held, to, receiver, value))
           bytes += part * problem.values[value]!.bytes
+          if (problem.sealedOnce !== true || !sealed.has(`${from} ${value}`))
+            sealBytes += part * problem.values[value]!.bytes
+          sealed.add(`${from} ${value}`)
           isSent ||= part > 0
         }
-        if (isSent) found.push({ from, sender, to, receiver, bytes })
+        if (isSent) found.push({ from, sender, to, receiver, bytes, sealBytes })
       }
     }
   }

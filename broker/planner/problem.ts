@@ -4,8 +4,8 @@
  *
  * **The space that is searched**, no more and no less:
  *
- * - A placement is a row of stages. Every node is in one stage, and what the first k stages hold is closed under
- *   predecessors for every k: so each stage is convex, and the stages form no cycle.
+ * - A placement is a row of stages, none of them empty. Every node is in one stage, and what the first k stages hold is
+ *   closed under predecessors for every k: so each stage is convex, and the stages form no cycle.
  * - A device holds one stage at most; devices may stay idle.
  * - A stage is held by **one** device; or by **replicas**: 2 to `maxReplicas` devices of one class, that take requests in
  *   turn; or, where its nodes are exactly those of a region, by **parts**: 2 to `maxParts` devices of any classes, each of
@@ -38,6 +38,11 @@ export interface Problem {
   readonly maxReplicas: number
   /** 1: nothing is parted. */
   readonly maxParts: number
+  /**
+   * In shape 'dag' where nothing is parted: a value that goes to several is sealed once for all of them, under a key that
+   * they share, and not once for each. Whoever reads it still opens it, and every message still costs its `messageUs`.
+   */
+  readonly sealedOnce?: boolean
 }
 
 export interface WorkNode {
