@@ -47,14 +47,15 @@ async function main(): Promise<void> {
 
 /** Waits for the devices, then until each has its stage. What goes wrong at a device is told, and waited for to mend. */
 async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<void> {
-  say(`waiting for ${request.stages} devices to deploy '${request.name}'`)
+  const { stages = 1 } = request
+  say(`waiting for ${stages} devices to deploy '${request.name}'`)
   let online = 0
   for (let isDeployed = false; !isDeployed;) {
     if (hub.online().length !== online) {
       online = hub.online().length
-      say(`${online} of ${request.stages} devices online`)
+      say(`${online} of ${stages} devices online`)
     }
-    if (online < request.stages) await change(hub)
+    if (online < stages) await change(hub)
     else isDeployed = await deployed(hub, request)
   }
   for (let told = ''; ;) {
@@ -68,7 +69,9 @@ async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<voi
       await change(hub)
     }
   }
-  say(`'${request.name}' is ready in ${request.stages} sealed segments; a client joins fleet ${hub.fleet}`)
+  say(
+    `'${request.name}' is ready in ${hub.plan?.stages.length ?? stages} sealed segments; a client joins fleet ${hub.fleet}`,
+  )
 }
 
 /** False where a device has left meanwhile. Throws what stands against the model itself. */
