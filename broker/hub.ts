@@ -411,7 +411,10 @@ export class Hub {
       const boot = this.#registry.born(envelope.from, body, envelope.bootId)
       if (boot !== 'known')
         this.#options.log('member born', { member: envelope.from, role: body.role, name: body.name, boot })
-      void this.#welcome(envelope.from, boot).then(() => this.#live?.born(envelope.from, body.role, boot))
+      this.#live?.born(envelope.from, body.role, boot)
+      void this.#welcome(envelope.from, boot).then(() => {
+        if (boot !== 'known') this.#live?.welcomed()
+      })
       this.#changed()
     })
     bus.on('status', ({ envelope, body }) => {

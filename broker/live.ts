@@ -55,7 +55,11 @@ export class Live {
   born(id: DeviceId, role: Birth['role'], boot: 'new' | 'restarted' | 'known'): void {
     if (boot === 'restarted') this.survey.lost(id)
     if (boot !== 'known' && role === 'device') this.#planning.changed({ kind: 'join', device: id })
-    if (boot !== 'known') this.survey.look()
+  }
+
+  /** It was told all that there is for it, and can be asked. */
+  welcomed(): void {
+    this.survey.look()
   }
 
   /** A device has come back or gone. */

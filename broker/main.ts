@@ -69,9 +69,20 @@ async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<voi
       await change(hub)
     }
   }
+  if (request.objective !== undefined) await timeStages(hub)
   say(
     `'${request.name}' is ready in ${hub.plan?.stages.length ?? stages} sealed segments; a client joins fleet ${hub.fleet}`,
   )
+}
+
+/** Before requests come: what the segments take where they are, for the choices that follow. */
+async function timeStages(hub: Hub): Promise<void> {
+  try {
+    await hub.timeStages()
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    complain(error, name) // the plan goes on as it was chosen
+  }
 }
 
 /** False where a device has left meanwhile. Throws what stands against the model itself. */
@@ -106,7 +117,9 @@ async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
   const model = await readModelFile(path)
-  const request = { name: deploy.name, model, folder: dirname(path), level: deploy.optimisation, stages: deploy.stages }
+  const { name, objective, stages, optimisation } = deploy
+  const plan = objective === undefined ? { stages } : { stages, objective: { kind: objective } }
+  const request = { name, model, folder: dirname(path), level: optimisation, ...plan }
   try {
     const { graph } = await readCanonical(model, dirname(path))
     if (deploy.data === undefined) {

@@ -5,6 +5,7 @@ import { freeBuffersAtOnce } from '#shared/memory.js'
 import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { demoCommand } from './cli/demo.js'
+import { fleetCommand } from './cli/fleet.js'
 import { modelCommand } from './cli/model.js'
 
 freeBuffersAtOnce()
@@ -19,6 +20,7 @@ Further programs: tessera-hub coordinates a fleet, tessera-device joins one.`,
 )
 
 modelCommand(program)
+fleetCommand(program)
 demoCommand(program)
 
 try {
