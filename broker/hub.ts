@@ -6,25 +6,35 @@ import type { Aeads, AlgId } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
-import type { Feeds, Level } from '#shared/onnx/session.js'
+import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
+import { timeKernels, type Effort } from '#shared/onnx/workload.js'
 import { maxClients } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { Briefing } from './briefing.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
+import type { ProfileStore } from './fleet/profiles.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
-import { cutModel, cutModelInWorker, type CutModel } from './models/catalogue.js'
-import { Delivery, sealSegment } from './models/delivery.js'
+import { cutModel, cutModelInWorker, type CutModel, type Partition } from './models/catalogue.js'
+import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
+import { Live, notLive } from './live.js'
+import type { LiveModel } from './planner/live.js'
 import { partition } from './planner/partition.js'
+import type { Objective } from './planner/problem.js'
+import type { Profiles } from './planner/profile.js'
+import type { Decision } from './planner/replan.js'
+import type { Choice } from './planning.js'
 import type { Plan } from './planner/plan.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
 /** Plans of one term: a hub that restarts counts on above all it has made. A member tells by the number which of two plans is the later one. Below 2^48 in all. */
 const plansPerTerm = 2 ** 14
+/** For all that is stale to be measured before a plan is chosen. */
+const surveyedWithinMs = 300_000
 const firstEpoch = 1
 const aes256gcm = 1
 
@@ -50,6 +60,10 @@ export interface HubOptions {
   readonly relayAddress: { readonly host: string; readonly port: number }
   /** Clients that a plan has at once; as many as an assignment can name unless given. */
   readonly maxClients?: number
+  /** What is known of the fleet's speed; the hub has it measured where this is given. */
+  readonly profiles?: ProfileStore<Profiles>
+  /** How long the hub's own measurement takes; the usual unless given. */
+  readonly effort?: Effort
   /** Cut models on the hub's own thread: for a fleet within one process. */
   readonly cutsInline?: boolean
   log(event: string, nouns: Record<string, unknown>): void
@@ -64,7 +78,10 @@ export interface DeployRequest {
   /** Where external data of the model may lie. */
   readonly folder?: string
   readonly level?: Level
-  readonly stages: number
+  /** Into so many stages, for the first devices that are here; 1 unless given. */
+  readonly stages?: number
+  /** In place of `stages`: the best plan for the devices that are here, by what was measured of them. */
+  readonly objective?: Objective
   /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
   readonly at?: readonly number[]
 }
@@ -85,6 +102,11 @@ export class Hub {
   readonly #sessions: HubSessions
   readonly #delivery = new Delivery()
   readonly #briefing: Briefing
+  /** Measures, chooses and watches, where it is wanted. */
+  readonly #live: Live | undefined
+  /** Of the plan in force, by device and nodes. */
+  #sealed = new Map<string, SealedSegment>()
+  #request: DeployRequest | undefined
   readonly #watchers = new Set<() => void>()
   readonly #cancelRepublish: Cancel
   #plans = 0
@@ -123,6 +145,20 @@ export class Hub {
       sessions: this.#sessions,
       delivery: this.#delivery,
     })
+    const { profiles } = options
+    this.#live =
+      profiles &&
+      new Live({
+        ...options,
+        bus: this.#bus,
+        registry: this.#registry,
+        briefing: this.#briefing,
+        delivery: this.#delivery,
+        store: profiles,
+        isInline: options.cutsInline === true,
+        timeHub: async () => timeKernels(await loadEngine(), options.effort),
+        onChange: () => this.#changed(),
+      })
     this.#cancelRepublish = every(clock, republishMs, () => {
       this.#briefing.repeat().catch((error: unknown) => this.#refuse(error, id))
     })
@@ -152,6 +188,26 @@ export class Hub {
   /** Devices that can hold a stage now. */
   online(): Member[] {
     return this.#registry.available()
+  }
+
+  /** What is known of the fleet's speed; `undefined` for a hub that has nothing measured. */
+  get profiles(): Profiles | undefined {
+    return this.#options.profiles?.value
+  }
+
+  /** The plan in force as it was chosen for an objective, and the last decision on whether to leave it. */
+  get choice(): Choice | undefined {
+    return this.#live?.choice
+  }
+
+  get decision(): Decision | undefined {
+    return this.#live?.decision
+  }
+
+  /** Resolves when all that is stale was measured. */
+  async surveyed(timeoutMs: number): Promise<void> {
+    this.#live?.survey.look()
+    await this.until(() => this.#live?.survey.isDone !== false, timeoutMs, 'that the fleet is measured')
   }
 
   get plan(): Plan | undefined {
@@ -193,17 +249,43 @@ export class Hub {
 
   /**
    * Cuts a model for the devices that are here and assigns a stage to each of the first `stages` of them; takes the place
-   * of the plan in force. Throws `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
+   * of the plan in force. For an objective, stages and devices are the planner's choice. Throws `Refusal`: what the model
+   * refuses, `cannot-cut`, `device-lost` for too few devices, `cannot-plan` where the objective cannot be had.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages, at } = request
+    return this.#deploy(request, (model, objective) => this.#live!.choose(model, objective))
+  }
+
+  /** Puts the plan in force that the last decision is for; `undefined` where it is to stay. Throws what `deploy` throws. */
+  async changeOver(): Promise<Deployment | undefined> {
+    const next = this.#live?.next
+    if (next === undefined || this.#request === undefined) return undefined
+    return this.#deploy(this.#request, () => Promise.resolve(next))
+  }
+
+  async #deploy(
+    request: DeployRequest,
+    choose: (model: LiveModel, objective: Objective) => Promise<Choice>,
+  ): Promise<Deployment> {
+    const { name, model, sample, folder, level = 'all', stages = 1, at, objective } = request
     const { random, aeads } = this.#options
-    const devices = this.#registry.available().slice(0, stages)
-    if (devices.length < stages) {
+    let choice: Choice | undefined
+    let devices = this.#registry
+      .available()
+      .slice(0, stages)
+      .map(({ id }) => id)
+    if (objective !== undefined) await this.#beMeasured()
+    else if (devices.length < stages) {
       throw new Refusal(
         'device-lost',
         `${stages} devices are needed for ${stages} segments, ${devices.length} are online: start more or ask for fewer`,
       )
+    }
+    const decide: Partition = async (costs) => {
+      if (objective === undefined) return at === undefined ? partition(costs, stages) : [...at]
+      choice = await choose(costs, objective)
+      devices = choice.stages.map(({ device }) => device)
+      return choice.stages.slice(1).map(({ from }) => from)
     }
     const cutting = this.#options.cutsInline === true ? cutModel : cutModelInWorker
     const cut = await cutting(
@@ -211,24 +293,33 @@ export class Hub {
         model,
         level,
         stages,
+        timed: objective !== undefined,
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
-      at === undefined ? partition : () => [...at],
+      decide,
     )
     const number = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
+    const kept = new Map<string, SealedSegment>()
     const sealed = cut.segments.map((segment, index) => {
-      const made = sealSegment(
-        { device: devices[index]!.id, name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model },
-        random,
-        aeads,
-      )
+      const device = devices[index]!
+      const which = `${device} ${cut.hash} ${segment.from}-${segment.to}`
+      // A device that keeps its nodes keeps its file: nothing is delivered.
+      const file =
+        this.#sealed.get(which) ??
+        sealSegment(
+          { device, name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model },
+          random,
+          aeads,
+        )
+      kept.set(which, file)
       segment.model.fill(0)
-      return made
+      return file
     })
+    this.#sealed = kept
     this.#delivery.offer(sealed)
-    this.#options.log('plan made', { plan: number, model: name, stages, devices: devices.map((device) => device.id) })
+    this.#options.log('plan made', { plan: number, model: name, stages: devices.length, devices })
     const plan: Plan = {
       plan: number,
       model: name,
@@ -241,10 +332,12 @@ export class Hub {
         .map((client) => client.id),
       stages: cut.segments.map((segment, index) => ({
         ...segment,
-        device: devices[index]!.id,
+        device: devices[index]!,
         segment: sealed[index]!.file,
       })),
     }
+    this.#request = request
+    this.#live?.adopted(choice)
     await this.#briefing.apply(plan)
     return { plan, cut, segmentBytes: sealed.map(({ bytes }) => bytes.length) }
   }
@@ -254,16 +347,46 @@ export class Hub {
     await this.until(() => this.#isReady(), timeoutMs, 'that every stage is ready')
   }
 
+  /**
+   * Has the segments of the plan in force timed where they are, so that the next choice knows them. Not while requests flow.
+   * Throws `Refusal`: `cannot-plan` for a hub that has nothing measured, what a device says, `timed-out`.
+   */
+  async timeStages(): Promise<void> {
+    const { plan } = this
+    if (this.#live === undefined) throw notLive()
+    const stages = plan?.stages.flatMap((stage) => {
+      const sealed = this.#delivery.segmentsOf(stage.device).find(({ file }) => file === stage.segment)
+      return sealed === undefined ? [] : [{ ...stage, sealed }]
+    })
+    await this.#live.timeStages(stages ?? [])
+  }
+
+  /**
+   * Looks whether another plan is worth changing over to, as the hub does by itself every 5 s while something is uneasy;
+   * `undefined` where no plan was chosen for an objective. Changes nothing: `changeOver` does.
+   */
+  async reconsider(): Promise<Decision | undefined> {
+    return this.#live?.reconsider()
+  }
+
+  /** While requests flow nothing is measured: then a plan is chosen by what is known. */
+  async #beMeasured(): Promise<void> {
+    if (this.#live === undefined) throw notLive()
+    if (!this.#live.survey.isFlowing) await this.surveyed(surveyedWithinMs)
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelRepublish()
+    this.#live?.close()
     this.#sessions.close()
     this.#delivery.close()
     this.#briefing.close()
     await this.#bus.close()
     await this.#options.relay.close()
     await this.#options.broker.close()
+    await this.#options.profiles?.close()
   }
 
   #isReady(): boolean {
@@ -288,7 +411,10 @@ export class Hub {
       const boot = this.#registry.born(envelope.from, body, envelope.bootId)
       if (boot !== 'known')
         this.#options.log('member born', { member: envelope.from, role: body.role, name: body.name, boot })
-      void this.#welcome(envelope.from, boot)
+      this.#live?.born(envelope.from, body.role, boot)
+      void this.#welcome(envelope.from, boot).then(() => {
+        if (boot !== 'known') this.#live?.welcomed()
+      })
       this.#changed()
     })
     bus.on('status', ({ envelope, body }) => {
@@ -299,11 +425,13 @@ export class Hub {
         this.#options.log('member changed', { member: envelope.from, name: known.birth.name, state: body.state })
       }
       this.#registry.note(envelope.from, { state: body.state })
+      if (known.birth.role === 'device' && known.state !== body.state) this.#live?.changed(envelope.from, body.state)
       this.#changed()
     })
     bus.on('endpoint', ({ envelope, body }) => this.#registry.note(envelope.from, { endpoint: body }))
     bus.on('assigned', ({ envelope, body }) => {
       this.#registry.note(envelope.from, { assigned: body })
+      if (body.rev === this.#briefing.wantedRevision(envelope.from)) this.#live?.loaded(envelope.from, body)
       if (body.state === 'failed') {
         this.#options.log('assignment failed', { member: envelope.from, reason: body.reason?.message })
       }
@@ -311,8 +439,10 @@ export class Hub {
     })
     bus.on('telemetry', ({ envelope, body }) => {
       this.#registry.note(envelope.from, { telemetry: body })
+      this.#live?.told(envelope.from, body)
       this.#changed()
     })
+    bus.on('measured', ({ envelope, body }) => this.#live?.measured(envelope.from, body))
     bus.on('blobGet', ({ envelope, body }) => void this.#deliver(envelope.from, body))
   }
 

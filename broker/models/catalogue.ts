@@ -12,6 +12,7 @@ import { profile } from '#shared/onnx/profile.js'
 import { makeSample } from '#shared/onnx/sample.js'
 import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
 import { byteLength, type Port } from '#shared/onnx/tensor.js'
+import { nodeWork, valueWork, type NodeWork, type ValueWork } from '#shared/onnx/work.js'
 
 export interface CutRequest {
   readonly model: Uint8Array
@@ -19,12 +20,19 @@ export interface CutRequest {
   readonly sample?: Feeds
   readonly level: Level
   readonly stages: number
+  /** Whether to time the nodes where they are cut into one stage as well. */
+  readonly timed?: boolean
   /** Where external data of the model may lie. */
   readonly folder?: string
 }
 
 /** What the planner decides by; see `planner/partition`. */
 export interface CutCosts {
+  /** SHA-256 of the canonical, optimised graph, in hex: what positions of nodes mean is of this graph. */
+  readonly hash: string
+  readonly nodes: readonly NodeWork[]
+  readonly values: readonly ValueWork[]
+  /** Of each node on this machine; 1 each where they were not timed. */
   readonly nodeUs: readonly number[]
   readonly cuts: readonly { readonly at: number; readonly bytes: number }[]
   readonly inputBytes: number
@@ -50,7 +58,7 @@ const profileRuns = 10
 /** Throws `Refusal`: what `prepare` refuses, and `cannot-cut`. */
 export async function cutModel(request: CutRequest, partition: Partition): Promise<CutModel> {
   const engine = await loadEngine()
-  const { model, sample, level, stages, folder } = request
+  const { model, sample, level, stages, timed, folder } = request
   const prepared = await prepare(model, {
     engine,
     level,
@@ -59,10 +67,18 @@ export async function cutModel(request: CutRequest, partition: Partition): Promi
   })
   const cuts = legalCuts(prepared).map(({ at, bytes }) => ({ at, bytes }))
   const nodeUs =
-    stages > 1 && cuts.length >= stages
+    timed === true || (stages > 1 && cuts.length >= stages)
       ? await profile(prepared, engine, sample ?? makeSample(prepared.inputs), profileRuns)
       : prepared.nodes.map(() => 1)
-  const costs = { nodeUs, cuts, inputBytes: sumBytes(prepared.inputs), outputBytes: sumBytes(prepared.outputs) }
+  const costs = {
+    hash: prepared.hash,
+    nodes: nodeWork(prepared),
+    values: valueWork(prepared),
+    nodeUs,
+    cuts,
+    inputBytes: sumBytes(prepared.inputs),
+    outputBytes: sumBytes(prepared.outputs),
+  }
   return {
     hash: prepared.hash,
     whole: prepared.bytes,

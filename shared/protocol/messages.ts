@@ -85,7 +85,7 @@ const port = z.strictObject({
   /** The shape depends on values: the one given is only an example. */
   varies: z.literal(true).exactOptional(),
 })
-const ports = z.array(port).max(1024)
+export const ports = z.array(port).max(1024)
 
 /** A sealed segment file, in blocks; the hash of each tells a resuming device which one is bad. */
 export const segmentFile = z.strictObject({
