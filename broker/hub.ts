@@ -16,10 +16,11 @@ import type { Relay } from './bus/relay.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
-import { cutModel, cutModelInWorker, type CutModel } from './models/catalogue.js'
+import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './models/catalogue.js'
 import { Delivery, sealSegment } from './models/delivery.js'
+import { checkLayout, inARow, type Layout } from './planner/layout.js'
 import { partition } from './planner/partition.js'
-import type { Plan } from './planner/plan.js'
+import { devicesIn, type Plan } from './planner/plan.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
@@ -64,9 +65,12 @@ export interface DeployRequest {
   /** Where external data of the model may lie. */
   readonly folder?: string
   readonly level?: Level
-  readonly stages: number
+  /** Into so many stages in a row, one for each of the first devices that are here. */
+  readonly stages?: number
   /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
   readonly at?: readonly number[]
+  /** In place of `stages`: who does what, decided when the graph is known. */
+  readonly layout?: (facts: ModelFacts) => Layout | Promise<Layout>
 }
 
 export interface Deployment {
@@ -192,43 +196,44 @@ export class Hub {
   }
 
   /**
-   * Cuts a model for the devices that are here and assigns a stage to each of the first `stages` of them; takes the place
-   * of the plan in force. Throws `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
+   * Cuts a model for the devices that are here and assigns the stages to them; takes the place of the plan in force. Throws
+   * `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages, at } = request
+    const { name, model, sample, folder, level = 'all', stages = 1, at } = request
     const { random, aeads } = this.#options
-    const devices = this.#registry.available().slice(0, stages)
-    if (devices.length < stages) {
+    const online = this.#registry.available().map(({ id }) => id)
+    if (request.layout === undefined && online.length < stages) {
       throw new Refusal(
         'device-lost',
-        `${stages} devices are needed for ${stages} segments, ${devices.length} are online: start more or ask for fewer`,
+        `${stages} devices are needed for ${stages} segments, ${online.length} are online: start more or ask for fewer`,
       )
     }
-    const cutting = this.#options.cutsInline === true ? cutModel : cutModelInWorker
-    const cut = await cutting(
+    const decide = request.layout ?? ((facts: ModelFacts) => inARow(facts, at ?? partition(facts, stages), online))
+    let layout: Layout | undefined
+    const cut = await (this.#options.cutsInline === true ? cutModel : cutModelInWorker)(
       {
         model,
         level,
-        stages,
+        timed: request.layout !== undefined || (at === undefined && stages > 1),
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
-      at === undefined ? partition : () => [...at],
+      async (facts) => {
+        layout = await decide(facts)
+        checkLayout(layout, facts.hash, new Set(this.#registry.available().map(({ id }) => id)))
+        return layout
+      },
     )
     const number = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
-    const sealed = cut.segments.map((segment, index) => {
-      const made = sealSegment(
-        { device: devices[index]!.id, name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model },
-        random,
-        aeads,
-      )
+    const sealed = cut.stages.map((segment, index) => {
+      const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
+      const made = layout!.stages[index]!.devices.map((device) => sealSegment({ device, ...of }, random, aeads))
       segment.model.fill(0)
       return made
     })
-    this.#delivery.offer(sealed)
-    this.#options.log('plan made', { plan: number, model: name, stages, devices: devices.map((device) => device.id) })
+    this.#delivery.offer(sealed.flat())
     const plan: Plan = {
       plan: number,
       model: name,
@@ -238,15 +243,17 @@ export class Hub {
         .clients()
         .filter(({ state }) => state === 'online')
         .slice(0, this.#options.maxClients ?? maxClients)
-        .map((client) => client.id),
-      stages: cut.segments.map((segment, index) => ({
-        ...segment,
-        device: devices[index]!.id,
-        segment: sealed[index]!.file,
+        .map(({ id, bootId }) => ({ device: id, run: bootId })),
+      stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
+        runInputs,
+        runOutputs,
+        holders: sealed[index]!.map(({ device, file }) => ({ device, segment: file })),
       })),
+      edges: cut.edges,
     }
+    this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
     await this.#briefing.apply(plan)
-    return { plan, cut, segmentBytes: sealed.map(({ bytes }) => bytes.length) }
+    return { plan, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
@@ -269,17 +276,19 @@ export class Hub {
   #isReady(): boolean {
     const { plan } = this
     if (plan === undefined) return false
-    return plan.stages.every(({ device }, index) => {
-      const report = this.#registry.get(device)?.assigned
-      if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
-      if (report.state === 'failed') {
-        throw new Refusal(
-          'bad-segment',
-          `device ${device} cannot take stage ${index}: ${report.reason?.message ?? 'no reason given'}`,
-        )
-      }
-      return report.state === 'ready'
-    })
+    return plan.stages.every(({ holders }, index) => holders.every(({ device }) => this.#isReadyFor(device, index)))
+  }
+
+  #isReadyFor(device: DeviceId, stage: number): boolean {
+    const report = this.#registry.get(device)?.assigned
+    if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
+    if (report.state === 'failed') {
+      throw new Refusal(
+        'bad-segment',
+        `device ${device} cannot take stage ${stage}: ${report.reason?.message ?? 'no reason given'}`,
+      )
+    }
+    return report.state === 'ready'
   }
 
   #listen(): void {

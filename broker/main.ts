@@ -46,7 +46,7 @@ async function main(): Promise<void> {
 }
 
 /** Waits for the devices, then until each has its stage. What goes wrong at a device is told, and waited for to mend. */
-async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<void> {
+async function deployWhenPossible(hub: Hub, request: StagesRequest): Promise<void> {
   say(`waiting for ${request.stages} devices to deploy '${request.name}'`)
   let online = 0
   for (let isDeployed = false; !isDeployed;) {
@@ -98,8 +98,10 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+type StagesRequest = DeployRequest & { readonly stages: number }
+
 /** Reads the model before anything is opened, so that what is wrong with it is told at once. */
-async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<DeployRequest | undefined> {
+async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<StagesRequest | undefined> {
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
   const model = await readModelFile(path)

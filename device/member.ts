@@ -16,10 +16,9 @@ import type { Assignment, Birth } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { version } from '#shared/version.js'
 import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
-import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
-import { Peers, type LinkMode } from './link/peers.js'
+import { Peers, type LinkMode, type Unsettled } from './link/peers.js'
 import { openRelayLink, type RelayLink } from './link/relay.js'
 import type { Address, Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
@@ -233,7 +232,7 @@ export class Member {
    * The peers of the live plan, and those of them whose activations we take; returns the requests that those no longer
    * among them had not settled.
    */
-  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): RequestKey[] {
+  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): Unsettled[] {
     const unsettled = this.peers.set(peers, sources)
     this.control.setPeers(peers)
     return unsettled

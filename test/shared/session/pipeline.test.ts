@@ -1,6 +1,5 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { equal } from '#shared/bytes.js'
 import { World, type Weather, type WorldOptions } from '#test/support/pipeline-world.js'
 import { recordingAeads } from '#test/support/recording-aead.js'
 
@@ -27,7 +26,7 @@ const weather: fc.Arbitrary<Weather> = fc.record({
 })
 
 function happen(world: World, event: Happening): void {
-  const { stages } = world.options
+  const { devices } = world
   switch (event.do) {
     case 'send':
       for (let i = 0; i < event.count; i++) world.infer()
@@ -43,11 +42,11 @@ function happen(world: World, event: Happening): void {
       world.takeDown(event.link % world.links)
       return
     case 'restart':
-      world.restart(1 + (event.stage % stages))
+      world.restart(1 + (event.stage % devices))
       return
     case 'stall':
     case 'resume':
-      world[event.do](event.stage % stages)
+      world[event.do](event.stage % world.makings.length)
       return
     case 'restart client':
       world.restart(0)
@@ -65,7 +64,7 @@ async function play(options: WorldOptions, events: readonly (readonly [Happening
     await world.run(waitMs)
   }
   for (let link = 0; link < world.links; link++) world.mend(link)
-  for (let stage = 0; stage < world.options.stages; stage++) world.resume(stage)
+  for (const stage of world.makings.keys()) world.resume(stage)
   await world.until(() => world.client.open === 0, 'every request has its result')
   await world.until(() => world.isAtRest, 'nothing is held and no timer waits')
   for (const { input, life, results, failures } of world.sent) {
@@ -74,7 +73,7 @@ async function play(options: WorldOptions, events: readonly (readonly [Happening
     if (results.length !== 1 || failures.length > 0) {
       throw new Error(`${results.length} results and ${failures.length} failures (${failures[0]?.message})`)
     }
-    if (!equal(result!.tensors[0]!.data as Uint8Array, world.expected(input))) throw new Error('the result of another')
+    if (!world.isRight(input, result!)) throw new Error('the result of another')
   }
   await world.close()
   return world
