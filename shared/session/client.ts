@@ -12,6 +12,7 @@ import { hopsOf } from './hops.js'
 import { maxOpenRequests } from './requests.js'
 
 export interface Result {
+  /** Its number in the plan that finished it. */
   readonly request: number
   /** The model's outputs, as `Pipeline.join` gives them. */
   readonly tensors: readonly WireTensor[]
@@ -77,7 +78,10 @@ export class Client {
     if (before !== undefined && isSame(before, pipeline)) return
     // Stages of another plan refuse what they are sent.
     for (const { channels } of before?.sends ?? []) for (const channel of channels) channel.clear()
-    for (const [request, open] of this.#open) this.#offer(pipeline, request, open)
+    const unfinished = [...this.#open.values()]
+    this.#open.clear()
+    // Under new numbers: of the old ones, members that have not heard of the plan may still say that they are settled.
+    for (const open of unfinished) this.#begin(pipeline, open)
   }
 
   /**
@@ -94,11 +98,8 @@ export class Client {
         new Refusal('over-limit', `${maxOpenRequests} requests are open: wait for results before sending more`),
       )
     }
-    const request = this.#next++
     return new Promise((resolve, reject) => {
-      const open = { startMs: this.#clock.monotonicMs(), tensors, resolve, reject, came: [] }
-      this.#open.set(request, open)
-      this.#offer(pipeline, request, open)
+      this.#begin(pipeline, { startMs: this.#clock.monotonicMs(), tensors, resolve, reject, came: [] })
     })
   }
 
@@ -114,9 +115,9 @@ export class Client {
     if (pipeline === undefined || way === -1 || client !== this.#id) {
       throw new Refusal('not-allowed', `a result from ${from}, of which our pipeline takes none`)
     }
+    if (activation.plan !== pipeline.plan) return // of a plan that is over: the request has begun anew
     channelFor(pipeline.takes[way]!.channels, request).settle(activation)
     const open = this.#open.get(request)
-    if (activation.plan !== pipeline.plan) return // of a plan that is over: the request has begun anew
     if (open === undefined || !sameRun(run, this.#run) || open.came[way] !== undefined) {
       this.repeated++
       return
@@ -153,7 +154,9 @@ export class Client {
     }
   }
 
-  #offer(pipeline: Pipeline, request: number, open: Open): void {
+  #begin(pipeline: Pipeline, open: Open): void {
+    const request = this.#next++
+    this.#open.set(request, open)
     const head = { plan: pipeline.plan, client: this.#id, run: this.#run, request, low: this.#low(), hops: [] }
     open.came = pipeline.takes.map(() => undefined)
     let failure: Refusal | undefined

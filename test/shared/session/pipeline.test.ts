@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
 import { World, type Weather, type WorldOptions } from '#test/support/pipeline-world.js'
+import type { Maker } from '#test/support/graph-plan.js'
 import { recordingAeads } from '#test/support/recording-aead.js'
 
 type Happening =
@@ -13,9 +14,9 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('send' as const), count: fc.integer({ min: 1, max: 6 }) }) },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constantFrom('cut', 'relay', 'direct', 'down'), link: fc.nat(3) }),
+    arbitrary: fc.record({ do: fc.constantFrom('cut', 'relay', 'direct', 'down'), link: fc.nat(30) }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('restart', 'stall', 'resume'), stage: fc.nat(2) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('restart', 'stall', 'resume'), stage: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('restart client', 'replan') }) },
 )
 
@@ -55,6 +56,9 @@ function happen(world: World, event: Happening): void {
       world.replan()
   }
 }
+
+/** More with `TESSERA_RUNS`. */
+const graphRuns = Number(process.env['TESSERA_RUNS'] ?? 40)
 
 /** Plays the events out, then lets everything heal; throws unless each request of the last client has exactly its result. */
 async function play(options: WorldOptions, events: readonly (readonly [Happening, number])[]): Promise<World> {
@@ -106,10 +110,51 @@ t.test(
   },
 )
 
+/** Any plan: each value is made from some of those before it, in parts or by several in turn. */
+const makers: fc.Arbitrary<Maker[]> = fc
+  .array(
+    fc.record({
+      sources: fc.array(fc.nat(3), { minLength: 1, maxLength: 2 }),
+      parts: fc.integer({ min: 1, max: 3 }),
+      holders: fc.integer({ min: 1, max: 2 }),
+    }),
+    { minLength: 1, maxLength: 3 },
+  )
+  .map((given) =>
+    given.map(({ sources, ...maker }, value) => ({
+      ...maker,
+      from: [...new Set(sources.map((source) => (source % (value + 1)) - 1))],
+    })),
+  )
+
+t.test('so it is in every graph of stages, parts and replicas, whatever happens to whom', async (t) => {
+  let joins = 0
+  let restarts = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer(),
+      makers,
+      fc.constantFrom('direct' as const, 'relay' as const),
+      weather,
+      fc.record({ frames: fc.integer({ min: 1, max: 4 }), bytes: fc.constantFrom(1, 1200, 100_000) }),
+      fc.array(fc.tuple(happening, fc.integer({ min: 0, max: 60 })), { minLength: 3, maxLength: 12 }),
+      async (seed, makers, links, weather, window, events) => {
+        const { aeads } = recordingAeads()
+        await play({ seed, makers, links, weather, window, aeads }, [[{ do: 'send', count: 3 }, 20], ...events])
+        if (makers.some(({ from }) => from.length > 1)) joins++
+        restarts += events.filter(([event]) => event.do === 'restart').length
+      },
+    ),
+    { numRuns: graphRuns },
+  )
+  t.ok(joins > 5, `stages took from several in ${joins} plans`)
+  t.ok(restarts > 10, `devices were killed ${restarts} times`)
+})
+
 t.test('no queue is ever longer than the window that its owner gave, and a frame larger than it passes', async (t) => {
   const calm = fc.oneof(
     fc.record({ do: fc.constant('send' as const), count: fc.integer({ min: 1, max: 8 }) }),
-    fc.record({ do: fc.constantFrom('cut' as const, 'down' as const), link: fc.nat(3) }),
+    fc.record({ do: fc.constantFrom('cut' as const, 'down' as const), link: fc.nat(30) }),
     fc.record({ do: fc.constantFrom('stall' as const, 'resume' as const), stage: fc.nat(2) }),
   )
   let most = 0
