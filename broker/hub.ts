@@ -18,7 +18,7 @@ import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
 import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './models/catalogue.js'
 import { Delivery, sealSegment } from './models/delivery.js'
-import { checkLayout, inARow, type Layout } from './planner/layout.js'
+import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
 import { partition } from './planner/partition.js'
 import { devicesIn, type Plan } from './planner/plan.js'
 
@@ -227,9 +227,10 @@ export class Hub {
     )
     const number = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
+    const holders = holdersOf(layout!, cut.stages)
     const sealed = cut.stages.map((segment, index) => {
       const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
-      const made = layout!.stages[index]!.devices.map((device) => sealSegment({ device, ...of }, random, aeads))
+      const made = holders[index]!.map((device) => sealSegment({ device, ...of }, random, aeads))
       segment.model.fill(0)
       return made
     })

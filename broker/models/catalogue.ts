@@ -9,6 +9,7 @@ import { legalCuts } from '#shared/onnx/cuts.js'
 import { stagesOf, type Split, type StagedGraph } from '#shared/onnx/graph.js'
 import { prepare } from '#shared/onnx/prepare.js'
 import { profile } from '#shared/onnx/profile.js'
+import { regionsOf, type Region } from '#shared/onnx/regions.js'
 import { makeSample } from '#shared/onnx/sample.js'
 import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
 import { byteLength, type Port } from '#shared/onnx/tensor.js'
@@ -18,7 +19,7 @@ export interface CutRequest {
   /** Inputs that give the shape signature and realistic costs; made up from static shapes when absent. */
   readonly sample?: Feeds
   readonly level: Level
-  /** Whether the decision needs to know what each node costs: they are run and timed then. */
+  /** Whether the decision needs to know what each node costs and which can be parted: they are run and timed then. */
   readonly timed: boolean
   /** Where external data of the model may lie. */
   readonly folder?: string
@@ -34,6 +35,8 @@ export interface ModelFacts {
   readonly cuts: readonly { readonly at: number; readonly bytes: number }[]
   readonly inputBytes: number
   readonly outputBytes: number
+  /** What can be parted by channels. */
+  readonly regions: readonly Region[]
 }
 
 export interface CutModel extends StagedGraph {
@@ -70,6 +73,7 @@ export async function cutModel(request: CutRequest, decide: Decide): Promise<Cut
     cuts: legalCuts(prepared).map(({ at, bytes }) => ({ at, bytes })),
     inputBytes: sumBytes(inputs),
     outputBytes: sumBytes(outputs),
+    regions: timed ? regionsOf(prepared).regions : [],
   })
   return { hash, whole: prepared.bytes, inputs, outputs, ...stagesOf(prepared, split) }
 }

@@ -12,7 +12,7 @@ export interface Layout extends Split {
 }
 
 export interface LaidStage extends StageSplit {
-  /** One; or several, which take requests in turn. */
+  /** One; or several, which take requests in turn; or one for each part. */
   readonly devices: readonly DeviceId[]
 }
 
@@ -35,11 +35,17 @@ export function checkLayout(layout: Layout, graph: string, available: ReadonlySe
     throw new Refusal('cannot-cut', `the plan is for the graph ${layout.graph}, this one is ${graph}: plan again`)
   }
   const seen = new Set<DeviceId>()
-  for (const [stage, { devices }] of layout.stages.entries()) {
+  for (const [stage, { devices, parts }] of layout.stages.entries()) {
     if (devices.length < 1 || devices.length > maxReplicas) {
       throw new Refusal(
         'cannot-cut',
         `stage ${stage} is given to ${devices.length} devices: give it to 1 to ${maxReplicas}`,
+      )
+    }
+    if (parts !== undefined && parts.shares.length !== devices.length) {
+      throw new Refusal(
+        'cannot-cut',
+        `stage ${stage} is parted in ${parts.shares.length} and given to ${devices.length} devices: name one for each part`,
       )
     }
     for (const device of devices) {
@@ -49,4 +55,17 @@ export function checkLayout(layout: Layout, graph: string, available: ReadonlySe
       seen.add(device)
     }
   }
+}
+
+/** Who holds each of the stages that a layout was cut into, where each part of a parted stage counts as one. */
+export function holdersOf(
+  { stages }: Layout,
+  cut: readonly { readonly of: number; readonly channels?: unknown }[],
+): (readonly DeviceId[])[] {
+  return cut.map(({ of, channels }, index) => {
+    const { devices } = stages[of]!
+    if (channels === undefined) return devices
+    const part = index - cut.findIndex((first) => first.of === of)
+    return devices.slice(part, part + 1)
+  })
 }

@@ -1,7 +1,7 @@
 /** The plan in force: which devices hold which stages of which model, and what each member is told. Pure. */
 
 import type { DeviceId } from '#shared/ids.js'
-import type { Edge } from '#shared/onnx/graph.js'
+import type { Edge } from '#shared/onnx/edges.js'
 import type { Port } from '#shared/onnx/tensor.js'
 import type { ClientWork, Leg, SegmentFile, StageWork } from '#shared/protocol/messages.js'
 

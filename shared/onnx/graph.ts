@@ -1,11 +1,13 @@
 /** A prepared graph as stages in an order, each a model of its own, with what goes from each to each. */
 
 import { Refusal } from '../errors.js'
-import type { Span } from './span.js'
 import { crossing } from './cuts.js'
-import { portsOf, range, rangesOf, segmentPart } from './extract.js'
+import { edgesBetween, type Edge, type Route } from './edges.js'
+import { range, rangesOf, segmentPart } from './extract.js'
+import { partsOf } from './part.js'
+import { partPiece, wholePiece, type Piece, type StageModel } from './piece.js'
 import type { Prepared } from './prepare.js'
-import type { Port } from './tensor.js'
+import type { Region } from './regions.js'
 
 /** How to part a graph. What the first k stages hold must be closed under predecessors, for every k. */
 export interface Split {
@@ -20,37 +22,13 @@ export interface Split {
 export interface StageSplit {
   /** Positions in the canonical order. */
   readonly nodes: readonly number[]
+  /** Parts it by channels into as many stages as there are shares; `nodes` must be those of the region. */
+  readonly parts?: { readonly region: Region; readonly shares: readonly number[] }
 }
 
 /** Stages in a row, cut before the nodes `at` of so many. Throws `Refusal('cannot-cut')` as `rangesOf`. */
 export function splitAt(count: number, at: readonly number[]): Split {
   return { shape: 'chain', stages: rangesOf(count, at).map(({ from, to }) => ({ nodes: [...range(from, to)] })) }
-}
-
-/** A stage as a model of its own. */
-export interface StageModel {
-  readonly nodes: readonly number[]
-  readonly model: Uint8Array
-  readonly runInputs: readonly Port[]
-  readonly runOutputs: readonly Port[]
-  readonly weightBytes: number
-}
-
-/** What one stage sends to another for each request; `undefined` is the client. */
-export interface Edge {
-  readonly from: number | undefined
-  readonly to: number | undefined
-  readonly tensors: readonly Crossing[]
-}
-
-/** A tensor on an edge. */
-export interface Crossing {
-  /** As it travels. */
-  readonly port: Port
-  /** Where it lies in the tensor of this name that the sender has; absent where it is all of it. */
-  readonly cut?: Span
-  /** And in the one that the receiver needs. */
-  readonly put?: Span
 }
 
 export interface StagedGraph {
@@ -60,39 +38,40 @@ export interface StagedGraph {
 }
 
 /**
- * Throws `Refusal('cannot-cut')` for a split that leaves a node out, has one twice or before what it reads, and where a
- * tensor would have to cross that may not, naming it.
+ * Throws `Refusal('cannot-cut')` for a split that leaves a node out, has one twice or before what it reads, for parts that
+ * are none of the stage, and where a tensor would have to cross that may not, naming it.
  */
 export function stagesOf(prepared: Prepared, split: Split): StagedGraph {
   const stageOf = checked(prepared, split.stages)
   const last = split.stages.length - 1
-  const stages = split.stages.map(({ nodes }, index): StageModel => {
-    const { model, inputs, outputs, weightBytes } = segmentPart(prepared, new Set(nodes), index === last)
-    return { nodes, model, runInputs: inputs, runOutputs: outputs, weightBytes }
-  })
   const routes = split.shape === 'chain' ? inARow(prepared, split.stages) : straight(prepared, stageOf, last)
-  for (const index of stages.keys()) {
+  for (const index of split.stages.keys()) {
     // Whoever needs nothing must still hear of the request.
     if (!routes.some(({ to }) => to === index)) routes.push({ from: undefined, to: index, names: [] })
   }
-  const edges = routes.sort((a, b) => place(a.from) - place(b.from) || (a.to ?? Infinity) - (b.to ?? Infinity))
-  return { stages, edges: edges.map((route) => edgeOf(prepared, route)) }
+  const pieces = split.stages.map((stage, index) => piecesOf(prepared, stage, index, index === last))
+  const stages = pieces.flat()
+  const edges = edgesBetween(prepared, routes, stages)
+  return { stages: stages.map(({ model }) => model), edges: edges.sort((a, b) => rank(a) - rank(b)) }
+
+  /** By sender, the client first; then by receiver, the client last. */
+  function rank({ from = -1, to = stages.length }: Edge): number {
+    return from * (stages.length + 1) + to
+  }
 }
 
-/** The names of what goes from one stage to another. */
-interface Route {
-  readonly from: number | undefined
-  readonly to: number | undefined
-  readonly names: readonly string[]
-}
-
-function place(from: number | undefined): number {
-  return from ?? -1
-}
-
-function edgeOf(prepared: Prepared, { from, to, names }: Route): Edge {
-  const where = ` between ${to === undefined ? `stage ${from} and the client` : `stages ${from ?? 'none'} and ${to}`}`
-  return { from, to, tensors: portsOf(prepared, names, where).map((port) => ({ port })) }
+function piecesOf(prepared: Prepared, { nodes, parts }: StageSplit, of: number, isLast: boolean): Piece[] {
+  if (parts === undefined) {
+    const { model, inputs, outputs, weightBytes } = segmentPart(prepared, new Set(nodes), isLast)
+    return [wholePiece({ of, nodes, model, runInputs: inputs, runOutputs: outputs, weightBytes })]
+  }
+  const { region, shares } = parts
+  const isRegion = nodes.length === region.nodes.length && region.nodes.every((node) => nodes.includes(node))
+  if (!isRegion) throw refuse(`stage ${of} is to be parted by a region that has other nodes`)
+  if (isLast && prepared.flow.outputs.some((name) => prepared.flow.constants.has(name))) {
+    throw refuse(`stage ${of} is the last one and gives outputs that depend on no input, so it cannot be parted`)
+  }
+  return partsOf(prepared, region, shares).map((part) => partPiece(part, of, nodes))
 }
 
 /** The stage of each node. */

@@ -2,7 +2,7 @@
 
 import type { Plan } from '#broker/planner/plan.js'
 import type { DeviceId } from '#shared/ids.js'
-import type { Edge } from '#shared/onnx/graph.js'
+import type { Edge } from '#shared/onnx/edges.js'
 import type { Port } from '#shared/onnx/tensor.js'
 
 /** What makes one value; the value that nobody reads goes to the client. */
