@@ -95,7 +95,12 @@ export class Live {
   }
 
   /** Has the segments of a plan timed where they are, one after the other. Throws what `Survey.timeSegment` throws. */
-  async timeStages(stages: readonly (PlannedStage & { readonly sealed: SealedSegment })[]): Promise<void> {
+  async timeStages(
+    stages: readonly (Pick<PlannedStage, 'runInputs' | 'runOutputs'> & {
+      readonly device: DeviceId
+      readonly sealed: SealedSegment
+    })[],
+  ): Promise<void> {
     for (const { device, sealed, runInputs, runOutputs } of stages) {
       const { computeNs, peakBytes } = await this.survey.timeSegment(sealed, { runInputs, runOutputs })
       this.#planning.timed(device, computeNs / 1000, 'order', peakBytes)

@@ -115,8 +115,10 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+type StagesRequest = DeployRequest & { readonly stages: number }
+
 /** Reads the model before anything is opened, so that what is wrong with it is told at once. */
-async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<DeployRequest | undefined> {
+async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<StagesRequest | undefined> {
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
   const model = await readModelFile(path)

@@ -4,7 +4,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startHub } from '#broker/start.js'
-import type { Deployment } from '#broker/hub.js'
 import { Client } from '#device/client.js'
 import { dialTcp } from '#device/link/dial.js'
 import type { LinkMode } from '#device/link/peers.js'
@@ -17,7 +16,7 @@ import { newDeviceId, newFleetId } from '#shared/ids.js'
 import { openLog } from '#shared/log.js'
 import { sameBits, type Tensor } from '#shared/onnx/tensor.js'
 import { systemRandom } from '#shared/random.js'
-import type { RunningDemo } from './running.js'
+import { postsOf, type RunningDemo } from './running.js'
 import { startDevice, type DeviceProcess } from './devices.js'
 import { openReference, type Reference } from './reference.js'
 import { summaryOf, type Summary } from './summary.js'
@@ -132,9 +131,10 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
         stages: devices,
       }),
     ])
-    deployment.segmentBytes.forEach((bytes, i) =>
-      onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`),
-    )
+    for (const { stage, device, sealedBytes } of postsOf(deployment)) {
+      const { name } = processes.find(({ id }) => id === device)!
+      onStep(`segment ${stage}: ${sealedBytes} bytes, sealed for ${name}`)
+    }
     await Promise.race([over, Promise.all([hub.ready(readyWithinMs), client.ready()])])
     const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
     const tally = new Tally(systemClock.monotonicMs())
@@ -149,16 +149,12 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
   }
 }
 
-function processName(processes: readonly DeviceProcess[], { plan }: Deployment, stage: number): string {
-  return processes.find(({ id }) => id === plan.stages[stage]!.device)!.name
-}
-
 /** The stages report every second: waits until each has told of the last frame, so that the summary adds up. */
 async function lastTelemetry({ running: { hub }, deployment, tally }: RunningDemo): Promise<void> {
   const hasTold = (): boolean =>
-    deployment.plan.stages.every(({ device }) => {
-      const told = hub.members().find(({ id }) => id === device)?.telemetry
-      return told !== undefined && told.frames >= tally.results
+    deployment.plan.stages.every(({ holders }) => {
+      const told = hub.members().filter(({ id }) => holders.some(({ device }) => device === id))
+      return told.reduce((sum, { telemetry }) => sum + (telemetry?.frames ?? 0), 0) >= tally.results
     })
   await hub.until(hasTold, telemetryWithinMs, 'that every stage reports its last frame').catch(() => {}) // then without
 }

@@ -47,8 +47,8 @@ export interface ChannelEvents {
    * the link stays.
    */
   onActivation(arrival: Arrival): void
-  /** The peer is done with these requests: whoever waits upstream can be told. */
-  onSettled(requests: readonly RequestKey[]): void
+  /** `by` is done with these requests: when all are to whom they went, whoever waits upstream can be told. */
+  onSettled(requests: readonly RequestKey[], by: DeviceId): void
 }
 
 /** What measures the link. */
@@ -307,7 +307,7 @@ export class Channel {
       for (const [client, run, requests] of settled) {
         for (const item of this.#backlog.acknowledged(deviceIdOf(client), run, requests, nowMs)) keys.push(item)
       }
-      if (keys.length > 0) this.#events.onSettled(keys)
+      if (keys.length > 0) this.#events.onSettled(keys, this.peer)
       this.pump()
     } else if (message[0] === controlType.ratchet) {
       const { epoch, ordinal } = opened

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { devicesIn, type Plan } from '#broker/planner/plan.js'
 import { ProfileStore } from '#broker/fleet/profiles.js'
 import { noProfiles, withDevice, type DeviceProfile, type Profiles } from '#broker/planner/profile.js'
 import { SteppedClock } from '#shared/clock.js'
@@ -36,12 +37,12 @@ t.test(
     await fleet.during(client.ready())
     const { stages, certificate, cost, model } = fleet.hub.choice!
     t.strictSame(
-      deployment.plan.stages.map(({ device }) => device),
+      devicesIn(deployment.plan),
       stages.map(({ device }) => device),
       'the plan is what was chosen',
     )
     t.strictSame(
-      deployment.cut.segments.map(({ from, to }) => [from, to]),
+      deployment.cut.stages.map(({ nodes }) => [nodes[0], nodes.at(-1)! + 1]),
       stages.map(({ from, to }) => [from, to]),
     )
     t.equal(certificate!.gap, 0, 'proven best')
@@ -82,7 +83,7 @@ t.test(
     await fleet.during(client.ready())
     t.match(await fleet.during(fleet.hub.reconsider()), { do: 'keep' })
     t.equal(await fleet.during(fleet.hub.changeOver()), undefined, 'there is nothing to change over to')
-    const gone = fleet.devices.find(({ id }) => id === before.plan.stages[0]!.device)!
+    const gone = fleet.devices.find(({ id }) => id === devicesIn(before.plan)[0])!
     await fleet.during(gone.kill())
     await fleet.until(() => fleet.hub.decision?.do === 'switch')
     const decision = fleet.hub.decision!
@@ -94,13 +95,14 @@ t.test(
     const after = (await fleet.during(fleet.hub.changeOver()))!
     await fleet.during(fleet.hub.ready(60_000))
     t.strictSame(
-      after.plan.stages.map(({ device }) => device),
+      devicesIn(after.plan),
       decision.to!.holdings.map(({ device }) => device),
     )
-    for (const stage of after.plan.stages) {
-      const isMoved = decision.moves.some(({ device }) => device === stage.device)
-      const file = before.plan.stages.find(({ device }) => device === stage.device)?.segment
-      t.equal(file === stage.segment, !isMoved, 'a device that keeps its nodes keeps its sealed file')
+    const held = (plan: Plan) => plan.stages.flatMap(({ holders }) => holders)
+    for (const { device, segment } of held(after.plan)) {
+      const isMoved = decision.moves.some((move) => move.device === device)
+      const file = held(before.plan).find((other) => other.device === device)?.segment
+      t.equal(file === segment, !isMoved, 'a device that keeps its nodes keeps its sealed file')
     }
     const judge = await Judge.of(after, workload)
     t.ok(await judge.isExact(140, await fleet.during(client.infer(workload.request(140)))))
