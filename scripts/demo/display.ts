@@ -48,7 +48,8 @@ export class Display {
     else if (this.#demo !== undefined) {
       for (const { from, to, kind, bytes } of summary.links)
         this.step(`link ${from} -> ${to}: ${kind}, ${bytes} bytes sealed`)
-      summary.hopMs.forEach((ms, stage) => this.step(`stage ${stage}: ${ms.toFixed(2)} ms a request`))
+      const labels = new Map(postsOf(this.#demo.deployment).map(({ stage, label }) => [stage, label]))
+      summary.hopMs.forEach((ms, stage) => this.step(`stage ${labels.get(stage)}: ${ms.toFixed(2)} ms a request`))
     }
     const { requests, correct, accuracy, bitExact, throughputPerSecond, latencyMs, lost, duplicated, interrupted } =
       summary
@@ -92,12 +93,12 @@ export class Display {
       hub: `${running.address.host}:${running.address.port}`,
       epoch: running.hub.epoch,
       upSeconds: (nowMs - this.#startMs) / 1000,
-      stages: postsOf(deployment).map(({ stage, device, nodes, sealedBytes }) => {
+      stages: postsOf(deployment).map(({ stage, label, device, nodes, sealedBytes }) => {
         const { state, telemetry } = members.get(device)!
         const targets = new Set(ways.filter(({ from }) => from === device).map(({ to }) => to ?? client.id))
         const links = telemetry?.links.filter(({ peer }) => targets.has(peer)) ?? []
         return {
-          stage,
+          label,
           device,
           pid: processes.find(({ id }) => id === device)!.pid,
           state,

@@ -16,6 +16,7 @@ import { newDeviceId, newFleetId } from '#shared/ids.js'
 import { openLog } from '#shared/log.js'
 import { sameBits, type Tensor } from '#shared/onnx/tensor.js'
 import { systemRandom } from '#shared/random.js'
+import { byBlocks, byLayers, type Granularity } from './layouts.js'
 import { postsOf, type RunningDemo } from './running.js'
 import { startDevice, type DeviceProcess } from './devices.js'
 import { openReference, type Reference } from './reference.js'
@@ -26,6 +27,10 @@ import type { Workload } from './workload.js'
 export interface DemoOptions {
   readonly workload: Workload
   readonly devices: number
+  /** Whether a stage has whole layers, or one layer is parted by channels as well. */
+  readonly granularity: Granularity
+  /** Devices that hold each stage and take requests in turn; with granularity `layer`. */
+  readonly replicas: number
   readonly link: LinkMode
   /** Ends after so many; goes on until stopped when not given. */
   readonly requests: number | undefined
@@ -43,7 +48,7 @@ const telemetryWithinMs = 3000
 
 /** Runs to the end or to the signal; leaves no process, port or file behind, however it ends. Throws `Refusal`. */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
-  const { workload, devices, link, signal, onStep } = options
+  const { workload, devices, granularity, replicas, link, signal, onStep } = options
   const closers: (() => Promise<unknown>)[] = []
   const opened = <T>(thing: T, close: (thing: T) => Promise<unknown>): T => {
     closers.unshift(() => close(thing))
@@ -120,7 +125,10 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
         'that all devices are online',
       ),
     ])
-    onStep(`cutting '${workload.name}' into ${devices} segment${devices === 1 ? '' : 's'}`)
+    onStep(
+      `cutting '${workload.name}' for ${devices} device${devices === 1 ? '' : 's'}, ${granularity === 'block' ? 'one layer in parts' : 'by layers'}`,
+    )
+    const ids = hub.online().map(({ id }) => id)
     const deployment = await Promise.race([
       over,
       hub.deploy({
@@ -128,12 +136,13 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
         model: workload.model,
         folder: workload.folder,
         sample: workload.sample,
-        stages: devices,
+        layout: (facts) => (granularity === 'block' ? byBlocks(facts, ids) : byLayers(facts, ids, replicas)),
       }),
     ])
-    for (const { stage, device, sealedBytes } of postsOf(deployment)) {
+    for (const { label, device, nodes, channels, sealedBytes } of postsOf(deployment)) {
       const { name } = processes.find(({ id }) => id === device)!
-      onStep(`segment ${stage}: ${sealedBytes} bytes, sealed for ${name}`)
+      const part = channels === undefined ? '' : `, channels ${channels.from}-${channels.to}`
+      onStep(`segment ${label}: nodes ${nodes}${part}; ${sealedBytes} bytes, sealed for ${name}`)
     }
     await Promise.race([over, Promise.all([hub.ready(readyWithinMs), client.ready()])])
     const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
@@ -143,7 +152,7 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     options.onReady(demo)
     await Promise.race([lost, stream(options, demo, reference)])
     if (!signal.aborted) await Promise.race([lost, lastTelemetry(demo)])
-    return summaryOf(demo, workload, signal.aborted)
+    return summaryOf(demo, options, signal.aborted)
   } finally {
     for (const close of closers) await close()
   }

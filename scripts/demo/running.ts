@@ -19,16 +19,25 @@ export interface RunningDemo {
 /** A device at work: stage by stage, and those that hold one stage one after the other. */
 export interface Post {
   readonly stage: number
+  /** For people: the stage's number, and a letter where it is a part of one. */
+  readonly label: string
+  /** Of a part. */
+  readonly channels: { readonly from: number; readonly to: number } | undefined
   readonly device: DeviceId
   /** Positions of the stage's nodes in the canonical order, as `0-3 7`. */
   readonly nodes: string
   readonly sealedBytes: number
 }
 
+const letterA = 0x61
+
 export function postsOf({ plan, cut, segmentBytes }: Deployment): Post[] {
   return plan.stages.flatMap(({ holders }, stage) => {
-    const nodes = showNodes(cut.stages[stage]!.nodes)
-    return holders.map(({ device }) => ({ stage, device, nodes, sealedBytes: segmentBytes[stage]! }))
+    const { of, nodes, channels } = cut.stages[stage]!
+    const part = stage - cut.stages.findIndex((first) => first.of === of)
+    const label = `${of}${channels === undefined ? '' : String.fromCodePoint(letterA + part)}`
+    const post = { stage, label, channels, nodes: showNodes(nodes), sealedBytes: segmentBytes[stage]! }
+    return holders.map(({ device }) => ({ ...post, device }))
   })
 }
 

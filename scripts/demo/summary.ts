@@ -2,8 +2,9 @@
 
 import type { DeviceId } from '#shared/ids.js'
 import { devicesIn } from '#broker/planner/plan.js'
+import type { Granularity } from './layouts.js'
+import type { DemoOptions } from './run.js'
 import { boundaryBytes, waysOf, type RunningDemo } from './running.js'
-import type { Workload } from './workload.js'
 
 export interface Summary {
   readonly model: string
@@ -15,6 +16,9 @@ export interface Summary {
   readonly bitExact: boolean
   readonly devices: number
   readonly pids: readonly number[]
+  readonly granularity: Granularity
+  readonly replicas: number
+  /** Stages; of a layer in parts each part counts. */
   readonly stages: number
   readonly epoch: number
   readonly segmentBytes: readonly number[]
@@ -38,7 +42,11 @@ export interface Summary {
   readonly interrupted: boolean
 }
 
-export function summaryOf(demo: RunningDemo, workload: Workload, interrupted: boolean): Summary {
+export function summaryOf(
+  demo: RunningDemo,
+  { workload, granularity, replicas }: Pick<DemoOptions, 'workload' | 'granularity' | 'replicas'>,
+  interrupted: boolean,
+): Summary {
   const { tally, deployment, processes, running } = demo
   return {
     model: workload.name,
@@ -49,6 +57,8 @@ export function summaryOf(demo: RunningDemo, workload: Workload, interrupted: bo
     bitExact: tally.results > 0 && tally.exact === tally.results,
     devices: processes.length,
     pids: processes.map(({ pid }) => pid),
+    granularity,
+    replicas,
     stages: deployment.plan.stages.length,
     epoch: running.hub.epoch,
     segmentBytes: deployment.segmentBytes,
