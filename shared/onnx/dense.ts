@@ -7,6 +7,7 @@ import { granuleFor, lcm, type Asked, type Outcome } from './flow.js'
 import { blockedDomain, intOf, type GraphView } from './graph-view.js'
 import { shareOf, type Layout } from './layout.js'
 import type { Node } from './onnx_pb.js'
+import { sumsOfConv, sumsOfProduct } from './sums.js'
 import { dtypeOf, typeName } from './tensor-file.js'
 
 interface Dense {
@@ -99,7 +100,8 @@ export function obstacleIn(view: GraphView, name: string): string | undefined {
       : undefined
   }
   if (found?.node === undefined) return `its constant '${name}' is sparse`
-  if (view.shape(name) === undefined) return `its constant '${name}' is made by ${found.node.opType}`
+  if (view.shape(name) === undefined || (intOf(found.node, 'block_size') ?? 0) !== 0)
+    return `its constant '${name}' is made by ${found.node.opType}`
   return found.node.input.map((input) => (input === '' ? undefined : obstacleIn(view, input))).find(Boolean)
 }
 
@@ -109,17 +111,19 @@ export function beginning(asked: Asked, banks: number): Outcome {
   return dense === undefined ? `no rule parts ${asked.node.opType}` : through(asked, dense, banks)
 }
 
-/** A dense node on parted channels: only one that is grouped can go on without the others. */
+/** A dense node on parted channels: only one that is grouped can go on without the others. Products of data are no such. */
 export function grouped(asked: Asked): Outcome | undefined {
-  const { node, parted } = asked
+  const { view, node, parted } = asked
   const dense = denseOps[qualified(node)]
   if (dense === undefined) return undefined
+  if (!dense.isConv && view.constant(node.input[dense.weight] ?? '') === undefined) return undefined
   const layout = parted[dense.data]
   if (layout === undefined) return 'its weights would have to be parted with what it reads'
   return dense.isConv && groupsOf(node) > 1 ? through(asked, dense, layout.banks) : 'reads all channels'
 }
 
-function through({ view, node, channels }: Asked, dense: Dense, banks: number): Outcome {
+function through(asked: Asked, dense: Dense, banks: number): Outcome {
+  const { view, node, channels } = asked
   const weight = node.input[dense.weight] ?? ''
   const weights = view.shape(weight)
   const result = view.shape(node.output[0] ?? '')
@@ -149,28 +153,14 @@ function through({ view, node, channels }: Asked, dense: Dense, banks: number): 
     const addedAxis = (shape?.length ?? 0) - (result.length - axis)
     if (shape?.[addedAxis] === outputs) takes.set(place, { axis: addedAxis, banks })
   }
+  const sums = dense.isConv ? sumsOfConv(asked, result, axis, banks, groups) : sumsOfProduct(asked, weight)
   return {
     takes,
     gives,
-    granule,
-    ...(!dense.isConv && inexactSums(view, weight)),
+    granule: lcm(granule, sums.granule),
+    ...(sums.inexact !== undefined && { inexact: sums.inexact }),
     ...(groups > 1 && { attributes: (share) => ({ group: shareOf(groups, share) }) }),
   }
-}
-
-/**
- * The engine sums columns in blocks. It packs stored float weights beforehand, in blocks that are always the same; for
- * others the blocks depend on how many columns there are.
- */
-function inexactSums(view: GraphView, weight: string): { inexact?: string } {
-  const dtype = view.dtype(weight)
-  const isPacked = view.constant(weight)?.stored !== undefined && dtype === 'float32'
-  return isPacked || dtype === 'int8' || dtype === 'uint8'
-    ? {}
-    : {
-        inexact:
-          'the order of its sums depends on the number of its columns, since its weights are not stored as float32',
-      }
 }
 
 function groupsOf(node: Node): number {
