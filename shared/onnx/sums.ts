@@ -43,5 +43,5 @@ export function sumsOfProduct(
 }
 
 function isInteger(opType: string): boolean {
-  return /Integer|^Q/.test(opType)
+  return /Integer|^Q|^DynamicQ/.test(opType)
 }
