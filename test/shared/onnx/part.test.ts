@@ -14,6 +14,7 @@ const engine = await loadEngine()
 
 /** Cases of each law: a few seconds. More where somebody asks for them. */
 const runs = Number(process.env['TESSERA_PART_RUNS'] ?? 25)
+t.setTimeout(30_000 * Math.max(1, runs / 25))
 
 interface Built {
   readonly nodes: readonly NodeInit[]
