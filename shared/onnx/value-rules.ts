@@ -74,12 +74,15 @@ export function below(axisByDefault: (opset: number) => number): Rule {
   }
 }
 
-/** ReduceMean and its kin, over other axes than the parted one. */
+/** ReduceMean and its kin, over other axes than the parted one. The largest of some values is that in any order. */
 export const reduction: Rule = (asked) => {
-  const { view, node } = asked
+  const { view, node, channels } = asked
   const layout = dataOf(asked)
   if (typeof layout === 'string') return layout
-  const rank = view.shape(node.input[0] ?? '')?.length ?? 0
+  const shape = view.shape(node.input[0] ?? '') ?? []
+  const rank = shape.length
+  const size = shape[layout.axis] as number
+  const ordered = node.opType !== 'ReduceMax' && node.opType !== 'ReduceMin'
   const given = intsOf(node, 'axes') ?? view.numbers(node.input[1] ?? '')
   if (given === undefined || given.length === 0) return 'reduces over axes that are not known'
   const axes = given.map((axis) => fromStart(axis, rank))
@@ -88,7 +91,7 @@ export const reduction: Rule = (asked) => {
   return {
     takes: new Map([[0, layout]]),
     gives: { axis: layout.axis - gone, banks: layout.banks },
-    ...aligned(asked, node.input[0] ?? '', layout),
+    ...(ordered ? aligned(asked, node.input[0] ?? '', layout) : { granule: granuleFor(channels, size / layout.banks) }),
   }
 }
 
