@@ -9,6 +9,7 @@ import { shareOf, type Layout } from './layout.js'
 import type { Node } from './onnx_pb.js'
 import { sumsOfConv, sumsOfProduct } from './sums.js'
 import { dtypeOf, typeName } from './tensor-file.js'
+import { elementCount } from './tensor.js'
 
 interface Dense {
   /** Places among the node's inputs. */
@@ -43,6 +44,7 @@ const denseOps: Readonly<Record<string, Dense>> = {
   Conv: conv,
   ConvInteger: { ...conv, vectors: [3], added: [] },
   QLinearConv: quantisedConv,
+  ConvTranspose: { ...conv, added: [], weightAxis: (node) => (groupsOf(node) > 1 ? 0 : 1) },
   Gemm: gemm,
   MatMul: matMul,
   MatMulInteger: { ...matMul, vectors: [3] },
@@ -59,7 +61,7 @@ const denseOps: Readonly<Record<string, Dense>> = {
 
 /** Dense all the same, but not divisible here: said, so that nobody looks for it in vain. */
 const undivided: ReadonlySet<string> = new Set([
-  'ConvTranspose', 'LSTM', 'GRU', 'RNN', 'Einsum', 'com.microsoft:Attention', 'com.microsoft:QAttention',
+  'LSTM', 'GRU', 'RNN', 'Einsum', 'com.microsoft:Attention', 'com.microsoft:QAttention',
   'com.microsoft:MultiHeadAttention', 'com.microsoft:GroupQueryAttention', 'com.microsoft:MatMulNBits',
 ]) // prettier-ignore
 
@@ -82,12 +84,11 @@ export function channelsOf(view: GraphView, node: Node): number | string {
   const dense = denseOps[qualified(node)]
   if (dense === undefined) return `no rule parts ${node.opType}`
   const name = node.input[dense.weight] ?? ''
-  const shape = view.shape(name)
-  const axis = dense.weightAxis(node, shape?.length ?? 0)
   const reason = obstacleIn(view, name)
   if (reason !== undefined) return reason
-  if (shape === undefined || shape.length < 2) return 'its weights are a vector'
-  return shape[axis] as number
+  if ((view.shape(name)?.length ?? 0) < 2) return 'its weights are a vector'
+  const result = view.shape(node.output[0] ?? '')
+  return result?.[dense.resultAxis(node, result.length)] ?? 'its shapes are not known'
 }
 
 /** Why a constant cannot be cut into shares. */
@@ -131,12 +132,13 @@ function through(asked: Asked, dense: Dense, banks: number): Outcome {
   if (weights === undefined || result === undefined || data === undefined) return 'its shapes are not known'
   const weightAxis = dense.weightAxis(node, weights.length)
   const axis = dense.resultAxis(node, result.length)
-  const outputs = weights[weightAxis] as number
-  if (result[axis] !== outputs || outputs % banks !== 0) return 'its channels are not one axis of its result'
+  const outputs = result[axis] as number
+  const groups = dense.isConv ? groupsOf(node) : 1
+  if ((groups === 1 && weights[weightAxis] !== outputs) || outputs % banks !== 0)
+    return 'its channels are not one axis of its result'
   const gives = { axis, banks }
   const takes = new Map<number, Layout>([[dense.weight, { axis: weightAxis, banks }]])
   let granule = granuleFor(channels, outputs / banks)
-  const groups = dense.isConv ? groupsOf(node) : 1
   if (groups > 1) {
     const dataAxis = dense.resultAxis(node, data.length)
     if (groups % banks !== 0 || (data[dataAxis] as number) % groups !== 0) return 'its groups do not fit its channels'
@@ -153,7 +155,7 @@ function through(asked: Asked, dense: Dense, banks: number): Outcome {
     const addedAxis = (shape?.length ?? 0) - (result.length - axis)
     if (shape?.[addedAxis] === outputs) takes.set(place, { axis: addedAxis, banks })
   }
-  const sums = dense.isConv ? sumsOfConv(asked, result, axis, banks, groups) : sumsOfProduct(asked, weight)
+  const sums = sumsOf(asked, dense, outputs / banks)
   return {
     takes,
     gives,
@@ -161,6 +163,20 @@ function through(asked: Asked, dense: Dense, banks: number): Outcome {
     ...(sums.inexact !== undefined && { inexact: sums.inexact }),
     ...(groups > 1 && { attributes: (share) => ({ group: shareOf(groups, share) }) }),
   }
+}
+
+/** A group is summed alike wherever it stands. A transposed Conv applies its kernel to what it reads, the others to results. */
+function sumsOf(asked: Asked, dense: Dense, bank: number): { readonly granule: number; readonly inexact?: string } {
+  const { view, node } = asked
+  const weight = node.input[dense.weight] ?? ''
+  if (!dense.isConv) return sumsOfProduct(asked, weight)
+  if (groupsOf(node) > 1) return { granule: 1 }
+  const isTransposed = node.opType === 'ConvTranspose'
+  const places = (isTransposed ? node.input[dense.data] : node.output[0]) ?? ''
+  const shape = view.shape(places) ?? []
+  const axis = dense.resultAxis(node, shape.length)
+  const positions = elementCount(shape.filter((_, index) => index > 0 && index !== axis))
+  return sumsOfConv(asked, bank, positions, isTransposed ? elementCount(view.shape(weight)?.slice(2) ?? []) : 1)
 }
 
 function groupsOf(node: Node): number {

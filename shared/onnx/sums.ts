@@ -3,25 +3,24 @@
  * (ONNX Runtime 1.30, x64, one thread, float32) was measured to do; whole numbers add up the same in any order.
  */
 
-import { granuleFor, type Asked } from './flow.js'
+import { gcd, granuleFor, type Asked } from './flow.js'
 import { blockedDomain } from './graph-view.js'
-import { elementCount } from './tensor.js'
 
-/** Channels that are summed side by side where a Conv has one position to compute: the rest are summed in another order. */
+/** Sums that are made side by side where a Conv has one position to compute: those left over are made in another order. */
 const together = 4
 
-/** What the shares of a Conv must be a multiple of; the reason where no shares have the bits of the whole. */
+/**
+ * What the shares of a Conv must be a multiple of, or why no shares have the bits of the whole. `positions`: places that
+ * the kernel is applied to; `sums`: for each output channel at each of them.
+ */
 export function sumsOfConv(
   { node, channels }: Asked,
-  result: readonly number[],
-  axis: number,
-  banks: number,
-  groups: number,
+  bank: number,
+  positions: number,
+  sums: number,
 ): { readonly granule: number; readonly inexact?: string } {
-  const positions = elementCount(result.filter((_, index) => index > 0 && index !== axis))
-  if (groups > 1 || positions !== 1 || node.domain === blockedDomain || isInteger(node.opType)) return { granule: 1 }
-  const bank = (result[axis] as number) / banks
-  if (bank % together === 0) return { granule: granuleFor(channels, bank, together) }
+  if (positions !== 1 || node.domain === blockedDomain || isInteger(node.opType)) return { granule: 1 }
+  if ((bank * sums) % together === 0) return { granule: granuleFor(channels, bank, together / gcd(together, sums)) }
   return { granule: 1, inexact: `it computes one position, and its ${bank} channels are no multiple of ${together}` }
 }
 

@@ -75,6 +75,7 @@ const kept: readonly Case[] = [
     ],
     weights: { half: noise([channels, 1, 1], 'half') },
   },
+  only('ConvTranspose', { group: BigInt(channels / 2) }, { w: noise([channels, 3, 2, 2], 'w'), b: noise([15], 'b') }),
   only('LpPool', { kernel_shape: [2n, 2n] }),
   only('GlobalMaxPool'),
   only('GlobalLpPool'),

@@ -56,7 +56,7 @@ function same(found: readonly string[]): void {
 const convs = fc.record({
   batch: fc.integer({ min: 1, max: 2 }),
   inputs: fc.integer({ min: 1, max: 70 }),
-  outputs: fc.integer({ min: 4, max: 70 }),
+  outputs: fc.integer({ min: 8, max: 70 }),
   kernel: fc.integer({ min: 1, max: 5 }),
   /** Beyond the kernel: with 0, and no stride, a single position is computed. */
   more: fc.integer({ min: 0, max: 7 }),
@@ -82,6 +82,23 @@ t.test('a Conv in parts gives the bits of the whole', async (t) => {
         ],
         shape: [batch, inputs, size, size],
         weights: { w: noise([outputs, inputs, kernel, kernel], 'w'), b: noise([outputs], 'b') },
+        result: 'y',
+      })
+      t.equal(regionsOf(graph).regions[0]?.channels, outputs)
+      same(await differences(graph, shares))
+    }),
+    { numRuns: runs },
+  )
+})
+
+t.test('a transposed Conv in parts gives the bits of the whole', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(convs, someShares, async ({ batch, inputs, outputs, kernel, stride, more }, shares) => {
+      const width = Math.min(kernel, 3)
+      const graph = await prepared({
+        nodes: [node('ConvTranspose', ['x', 'w', 'b'], ['y'], { strides: [BigInt(stride), BigInt(width)] })],
+        shape: [batch, inputs, 1, 1 + (more % 4)],
+        weights: { w: noise([inputs, outputs, kernel, width], 'w'), b: noise([outputs], 'b') },
         result: 'y',
       })
       t.equal(regionsOf(graph).regions[0]?.channels, outputs)
