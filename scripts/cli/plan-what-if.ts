@@ -14,6 +14,7 @@ import { signPlan, writePlan, type PlanBody, type PlanDocument } from '#broker/p
 import { draftPlan } from '#broker/planner/plan-draft.js'
 import { pose, type ActivationBits, type PoseOptions } from '#broker/planner/pose.js'
 import type { Objective, Problem } from '#broker/planner/problem.js'
+import { spares } from '#broker/planner/spares.js'
 import { loadIdentity } from '#shared/crypto/identity.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import { profile } from '#shared/onnx/profile.js'
@@ -116,7 +117,7 @@ export function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions)
     work,
     fleet,
     posed,
-    { placement, certificate, load, spares: [] },
+    { placement, certificate, load, spares: spares(posed.problem, placement) },
     { modelName: nameOf(options.model), madeAtMs: Date.now(), options: { granularity, shape, maxReplicas, bits } },
   )
   const changes = changesTo({ work, fleet, options: poseOptions, posed }, placement, load)

@@ -63,7 +63,7 @@ function stageTable(plan: PlanBody): string {
         bar(memoryBytes / memoryLimitBytes, 8),
         showBytes(bytes('to')),
         showBytes(bytes('from')),
-        spare ?? '',
+        spare === undefined || which > 0 ? '' : `${spare.device} (${showRate(spare.periodUs)})`,
       ]
     }),
   )
