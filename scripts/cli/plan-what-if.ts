@@ -14,6 +14,7 @@ import { signPlan, writePlan, type PlanBody, type PlanDocument } from '#broker/p
 import { draftPlan } from '#broker/planner/plan-draft.js'
 import { pose, type ActivationBits, type PoseOptions } from '#broker/planner/pose.js'
 import type { Objective, Problem } from '#broker/planner/problem.js'
+import { spares } from '#broker/planner/spares.js'
 import { loadIdentity } from '#shared/crypto/identity.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import { profile } from '#shared/onnx/profile.js'
@@ -65,8 +66,13 @@ export async function whatIf(options: WhatIfOptions): Promise<void> {
   process.stdout.write(options.json ? `${JSON.stringify(summaryOf(plan, work, found))}\n` : report(plan, work, found))
 }
 
-/** The model's work, timed on this machine. */
-async function measured({ model, data, dims, level }: WhatIfOptions): Promise<ModelWork> {
+/** The model's work, timed on this machine. Throws what reading and preparing a model refuse. */
+export async function measured({
+  model,
+  data,
+  dims,
+  level,
+}: Pick<WhatIfOptions, 'model' | 'data' | 'dims' | 'level'>): Promise<ModelWork> {
   const say = (what: string): void => {
     if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what}`)
   }
@@ -81,7 +87,8 @@ async function measured({ model, data, dims, level }: WhatIfOptions): Promise<Mo
   }
 }
 
-interface Found {
+/** What there is to say about a model on a fleet. */
+export interface Found {
   readonly plan: PlanBody
   readonly idle: readonly string[]
   readonly advice: readonly Advice[]
@@ -89,7 +96,8 @@ interface Found {
   readonly untried: number
 }
 
-function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions): Found {
+/** Plans the work for the fleet, and tries what would make the plan better. Throws `Refusal('cannot-plan')`. */
+export function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions): Found {
   const { objective, granularity, shape, bits, seconds } = options
   const clock = (): number => performance.now()
   const solve = (problem: Problem, share: number): Optimum =>
@@ -109,7 +117,7 @@ function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions): Found
     work,
     fleet,
     posed,
-    { placement, certificate, load, spares: [] },
+    { placement, certificate, load, spares: spares(posed.problem, placement) },
     { modelName: nameOf(options.model), madeAtMs: Date.now(), options: { granularity, shape, maxReplicas, bits } },
   )
   const changes = changesTo({ work, fleet, options: poseOptions, posed }, placement, load)
@@ -150,7 +158,7 @@ function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untrie
   const wanted = objective.kind === 'batch' ? `batch of ${objective.requests}` : objective.kind
   const head = [
     `${model.name}: ${nodes.length} nodes, ${showBytes(weights)} of weights, ${showTime(us)} in one thread of this machine (level ${model.level})`,
-    `best ${wanted} as a ${options.shape} of stages, ${granularityWords[options.granularity]}${options.bits < 32 ? `, activations of ${options.bits} bits (priced, not yet executed)` : ''}`,
+    `best ${wanted} with a ${options.shape === 'dag' ? 'graph' : 'chain'} of stages, ${granularityWords[options.granularity]}${options.bits < 32 ? `, activations of ${options.bits} bits (priced, not yet executed)` : ''}`,
   ]
   const gains = worthwhile(advice)
   const lines = [

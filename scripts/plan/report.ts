@@ -24,8 +24,11 @@ export function describePlan(plan: PlanBody, more: readonly string[][] = []): st
     ['certificate', certificateWords(plan)],
     ...more,
   ]
-  return `${stageTable(plan)}\n${drawPlan(plan).join('\n')}\n\n${table(facts)}`
+  return `${stageTable(plan)}\n${legend}\n${drawPlan(plan).join('\n')}\n\n${table(facts)}`
 }
+
+const legend =
+  ' Share of the time that each is busy at full load. Devices: to compute + to open and seal. Links: busy + latency.\n'
 
 function stageTable(plan: PlanBody): string {
   const head = [
@@ -63,7 +66,7 @@ function stageTable(plan: PlanBody): string {
         bar(memoryBytes / memoryLimitBytes, 8),
         showBytes(bytes('to')),
         showBytes(bytes('from')),
-        spare ?? '',
+        spare === undefined || which > 0 ? '' : `${spare.device} (${showRate(spare.periodUs)})`,
       ]
     }),
   )

@@ -65,7 +65,7 @@ function title({ model, objective, options, predicted, certificate }: PlanBody):
   const facts = [
     `${showRate(predicted.periodUs)} at full load`,
     `${showTime(predicted.latencyUs)} for one request alone`,
-    `planned for ${what} as a ${options.shape} of stages, ${proof}`,
+    `planned for ${what} as a ${options.shape === 'dag' ? 'graph' : 'chain'} of stages, ${proof}`,
   ]
   return [
     label(24, 36, `${model.name}, ${model.nodes} nodes`, 'font-size="18" font-weight="600"'),

@@ -3,7 +3,7 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { Refusal } from '../errors.js'
 import { assemble, type Constant, type Step } from './dataflow.js'
-import { lcm, int64s, type Flow } from './flow.js'
+import { lcm, integers, type Flow } from './flow.js'
 import { viewOf, type GraphView } from './graph-view.js'
 import { positionsOf, rangeOf, shapeOfShare, sliceOf, type Layout, type Share } from './layout.js'
 import { declare } from './observe.js'
@@ -151,7 +151,7 @@ function writerOf(
     const made = known.get(key)
     if (made !== undefined) return made
     const size = (view.shape(name) as readonly number[])[layout.axis] as number
-    const positions = store(int64s(positionsOf(size, layout.banks, share)))
+    const positions = store(integers(positionsOf(size, layout.banks, share)))
     const output = fresh()
     const axis = { name: 'axis', type: 2, i: BigInt(layout.axis) }
     const node = { opType: 'Gather', name: output, input: [name, positions], output: [output], attribute: [axis] }

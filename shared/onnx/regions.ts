@@ -183,7 +183,7 @@ interface Candidate {
 }
 
 function candidateOf(
-  { prepared }: GraphView,
+  { prepared, readers }: GraphView,
   { channels }: Start,
   { nodes: flows, layouts }: Traced,
   nodes: readonly number[],
@@ -193,11 +193,9 @@ function candidateOf(
   const least = Math.max(granule, leastChannels)
   if (least * 2 > channels) return `its ${channels} channels are too few to share in multiples of ${least}`
   const members = new Set(nodes)
-  const needed = new Set(outputs)
-  for (const [index, step] of steps.entries()) if (!members.has(index)) for (const name of step.reads) needed.add(name)
   const sends: RegionPort[] = []
   for (const name of nodes.flatMap((node) => steps[node]?.writes ?? [])) {
-    if (!needed.has(name)) continue
+    if (!outputs.includes(name) && readers(name).every((reader) => members.has(reader))) continue
     const port = prepared.ports.get(name)
     const layout = layouts.get(name) as Layout
     if (port === undefined || port.varies === true || port.dtype === 'string')

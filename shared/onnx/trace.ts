@@ -59,7 +59,8 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
     const node = view.node(index)
     const parted = node.input.map((name) => (made.has(name) ? layouts.get(name) : undefined))
     const asked = { view, node, channels: start.channels, parted }
-    const flow = isRoot ? beginning(asked, start.banks) : channelFlow(asked)
+    const isFunction = step.calls.length > 0
+    const flow = isFunction ? 'is a function of the model' : isRoot ? beginning(asked, start.banks) : channelFlow(asked)
     const reason = typeof flow === 'string' ? flow : conflict(view, flow, node.input, made, layouts)
     if (typeof flow === 'string' || reason !== undefined) {
       if (isRoot) return reason ?? ''
@@ -76,7 +77,7 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
     for (const name of step.writes) {
       layouts.set(name, flow.gives)
       made.add(name)
-      alive = Math.max(alive, view.lastRead(name))
+      alive = Math.max(alive, view.readers(name).at(-1) ?? -1)
     }
   }
   return { nodes, layouts, needs, ends }
@@ -94,6 +95,7 @@ function conflict(
     const wanted = flow.takes.get(place)
     const got = layouts.get(name)
     if (made.has(name) && wanted === undefined) return 'reads all channels'
+    if (wanted !== undefined && view.dtype(name) === 'string') return 'reads strings'
     if (wanted !== undefined && view.constant(name) !== undefined) {
       const reason = obstacleIn(view, name)
       if (reason !== undefined) return reason

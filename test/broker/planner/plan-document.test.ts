@@ -24,7 +24,11 @@ const wide = (() => {
     { nodes: [1, 2], holding: { kind: 'parts' as const, region: 0, classes: [0, 1] } },
     { nodes: [3], holding: { kind: 'replicas' as const, class: 1, count: 2 } },
   ]
-  return draft({ ...work, regions: [region] }, many, posed, { stages }, undefined, [1])
+  return draft({ ...work, regions: [region] }, many, posed, { stages }, undefined, [
+    { class: 1, holds: undefined, periodUs: 5000, memoryBytes: 2000 },
+    undefined,
+    { class: 0, holds: { stage: 1, member: 0 }, periodUs: 9000, memoryBytes: 2000 },
+  ])
 })()
 
 t.test('a plan says who does what, and survives being written and read', (t) => {
@@ -35,7 +39,11 @@ t.test('a plan says who does what, and survives being written and read', (t) => 
   )
   t.strictSame(readPlan(writePlan(wide), 'plan.json'), wide)
   t.match(wide.stages, [
-    { kind: 'one', members: [{ device: 'cam-1', weightBytes: 1000, memoryLimitBytes: 1e6 }], spare: 'cam-5' },
+    {
+      kind: 'one',
+      members: [{ device: 'cam-1', weightBytes: 1000, memoryLimitBytes: 1e6 }],
+      spare: { device: 'cam-5', periodUs: 5000 },
+    },
     {
       kind: 'parts',
       exact: true,
@@ -44,7 +52,7 @@ t.test('a plan says who does what, and survives being written and read', (t) => 
         { device: 'cam-2', channels: [6, 8] },
       ],
     },
-    { kind: 'replicas', members: [{ device: 'cam-3' }, { device: 'cam-4' }] },
+    { kind: 'replicas', members: [{ device: 'cam-3' }, { device: 'cam-4' }], spare: { device: 'hub' } },
   ])
   t.equal(wide.stages[1]!.members[0]!.weightBytes, 1500, 'of what is divided a part holds its share')
   t.match(
@@ -162,7 +170,7 @@ const refused: [title: string, text: string, says: RegExp][] = [
   ],
   [
     'a spare that is of the stage',
-    edit((p) => void (p.stages[0]!.spare = 'cam-1')),
+    edit((p) => void (p.stages[0]!.spare!.device = 'cam-1')),
     /a device that is not of the stage, got 'cam-1'/,
   ],
   [
