@@ -44,7 +44,8 @@ export function optimise(problem: Problem, objective: Objective, options: Effort
   }
   const effort = effortOf(options)
   const searched = searchFor(problem, effort)
-  if (objective.kind !== 'batch') return certified(problem, objective, placedBy(problem, searched.best(objective)))
+  if (objective.kind !== 'batch')
+    return certified(problem, objective, placedBy(problem, searched.best(objective), effort))
   const { front, periodBoundUs } = frontBy(problem, searched, effort)
   const best = front.points.reduce((best, point) =>
     valueOf(point.cost, objective) < valueOf(best.cost, objective) ? point : best,
@@ -76,7 +77,7 @@ function searchFor(problem: Problem, effort: Effort): Searched {
 }
 
 function frontBy(problem: Problem, searched: Searched, effort: Effort): { front: Front; periodBoundUs: number } {
-  const { placement, lowerBound } = placedBy(problem, searched.best({ kind: 'throughput' }))
+  const { placement, lowerBound } = placedBy(problem, searched.best({ kind: 'throughput' }), effort)
   const cost = costOf(problem, placement)
   const periodBoundUs = isTight(cost.periodUs, lowerBound) ? cost.periodUs : lowerBound
   return { front: frontOf(searched.ask, { placement, cost }, periodBoundUs, effort.isLate), periodBoundUs }
@@ -87,9 +88,9 @@ function remarkOf({ isProven }: Front): string | undefined {
 }
 
 /** The solution, if it has a placement. */
-function placedBy(problem: Problem, solution: Solution): Solution & { readonly placement: Placement } {
+function placedBy(problem: Problem, solution: Solution, effort: Effort): Solution & { readonly placement: Placement } {
   const { placement } = solution
-  if (placement === undefined) throw new Refusal('cannot-plan', obstacleTo(problem, solution))
+  if (placement === undefined) throw new Refusal('cannot-plan', obstacleTo(problem, solution, effort))
   return { ...solution, placement }
 }
 

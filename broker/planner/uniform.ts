@@ -13,7 +13,7 @@ import type { Searched, Solution } from './searched.js'
 import { delaysOf, freeLinks, linkCostsOf, type SearchSpace, type Step } from './search-space.js'
 import { segmentsOf, type Measure, type Segments } from './segments.js'
 import { stageCostsOf } from './stage-costs.js'
-import { isTight, leastLimit, limitsOf, type Least } from './threshold.js'
+import { firstPath, isTight, leastLimit, limitsOf, type Least } from './threshold.js'
 import { ratesOf, timeWork, weightWork } from './work.js'
 
 /** More than any legal cost, and less than the `Infinity` of what is not permitted. */
@@ -72,6 +72,18 @@ export function leastPeriod({ problem, space, measure }: TimeSearch, effort: Eff
 
 /** The placement whose fullest device has the most room. */
 export function leastMemory(problem: Problem, effort: Effort): Solution {
+  const { space, measure } = memorySearchOf(problem, effort)
+  const floor = memoryFloor(problem)
+  return solution(space, leastLimit(space, measure, floor, 1, effort), floor)
+}
+
+/** Whether a placement was found that is within memory, pins and links. */
+export function fits(problem: Problem, effort: Effort): boolean {
+  const { space, measure } = memorySearchOf(problem, effort)
+  return firstPath(space, measure, 1, 1, effort).path !== undefined
+}
+
+function memorySearchOf(problem: Problem, effort: Effort): { space: SearchSpace; measure: Measure } {
   const work = weightWork(problem)
   const ideals = idealsWithin(problem, work, effort)
   const costs = stageCostsOf(problem, ideals)
@@ -92,9 +104,7 @@ export function leastMemory(problem: Problem, effort: Effort): Solution {
   // Replicas hold the same: they save no memory.
   const hosts = hostsOf({ ...problem, maxReplicas: 1 })
   const links = linksOf(problem, costs.borderBytes, ideals, false)
-  const space: SearchSpace = { ideals, hosts, links, factor: new Float64Array(hosts.count).fill(1) }
-  const floor = memoryFloor(problem)
-  return solution(space, leastLimit(space, measure, floor, 1, effort), floor)
+  return { space: { ideals, hosts, links, factor: new Float64Array(hosts.count).fill(1) }, measure }
 }
 
 /**
