@@ -11,6 +11,8 @@ import { seeds } from '#test/support/planner/seeds.js'
 
 /** `TESSERA_PLANNER_INSTANCES=10000` takes some minutes. */
 const instances = Number(process.env['TESSERA_PLANNER_INSTANCES'] ?? 120)
+/** On a busy machine an instance takes a tenth of a second. */
+t.setTimeout(60_000 + instances * 1000)
 const mostLooked = 30_000
 const objectives: readonly Objective[] = [
   { kind: 'throughput' },

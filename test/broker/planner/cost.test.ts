@@ -9,6 +9,7 @@ import { somePlacement } from '#test/support/planner/placements.js'
 import { seeds } from '#test/support/planner/seeds.js'
 
 const instances = Number(process.env['TESSERA_PLANNER_INSTANCES'] ?? 600)
+t.setTimeout(60_000 + instances * 100)
 const placementsEach = 6
 
 t.test('what a placement costs is what it keeps busy when requests go through it one by one', (t) => {
