@@ -8,11 +8,12 @@ export interface Series {
 }
 
 const [width, height] = [460, 380]
-const margin = { left: 64, right: 16, top: 56, bottom: 56 }
+const margin = { left: 64, right: 16, top: 72, bottom: 56 }
 /** Dark enough on white, apart for the colour-blind, with a shape each. */
 const marks = [
   { colour: '#0b62a4', dash: '' },
   { colour: '#b34700', dash: '6 4' },
+  { colour: '#1d7a3a', dash: '2 3' },
 ] as const
 const leastSeconds = 1e-4
 
@@ -59,7 +60,7 @@ function panel(axis: string, series: readonly Series[], [low, high]: readonly [n
     )
     for (const at of path) parts.push(`<circle cx="${at.replace(',', '" cy="')}" r="3" fill="${colour}"/>`)
     parts.push(
-      `<text x="${margin.left}" y="${18 + 16 * index}" fill="${colour}">${dash === '' ? '—' : '- -'} ${name}</text>`,
+      `<text x="${margin.left}" y="${18 + 16 * index}" fill="${colour}">${dash === '' ? '—' : dash === '6 4' ? '- -' : '···'} ${name}</text>`,
     )
   }
   return `<g transform="translate(${left})">\n${parts.join('\n')}\n</g>`
