@@ -71,8 +71,9 @@ export function regionsOf(prepared: Prepared): Regions {
   const reasons = new Map<number, string>()
   const dense = [...prepared.nodes.keys()].filter((index) => isDense(view, view.node(index)))
   const solos = dense.flatMap((root) => solosAt(view, root, reasons))
+  const makers = makersOf(view, solos)
   for (const { start, traced } of solos) {
-    const joined = join(view, start, traced, solos)
+    const joined = join(view, start, traced, makers)
     const best = bestOf(view, joined.start, joined.traced)
     if (typeof best === 'string') {
       if (start.banks === 1) reasons.set(start.roots[0] as number, best)
@@ -121,11 +122,11 @@ function solosAt(view: GraphView, root: number, reasons: Map<number, string>): S
  * Other beginnings join where what they make parted is needed parted: then queries and keys, or a layer and the shortcut
  * around it, are one region.
  */
-function join(view: GraphView, start: Start, traced: Traced, solos: readonly Solo[]): Solo {
+function join(view: GraphView, start: Start, traced: Traced, makers: Makers): Solo {
   let best = { start, traced }
   const refused = new Set<number>()
   for (;;) {
-    const other = partnerOf(best, solos, refused)
+    const other = partnerOf(best, makers, refused)
     if (other === undefined) return best
     const roots = [...new Set([...best.start.roots, ...other.start.roots])].sort((a, b) => a - b)
     const joined = { roots, banks: start.banks, channels: start.channels }
@@ -136,15 +137,28 @@ function join(view: GraphView, start: Start, traced: Traced, solos: readonly Sol
   }
 }
 
-function partnerOf({ start, traced }: Solo, solos: readonly Solo[], refused: ReadonlySet<number>): Solo | undefined {
+/** Who makes a tensor parted, by its name. */
+type Makers = ReadonlyMap<string, readonly Solo[]>
+
+function makersOf({ prepared }: GraphView, solos: readonly Solo[]): Makers {
+  const makers = new Map<string, Solo[]>()
+  for (const solo of solos) {
+    for (const name of [...solo.traced.nodes.keys()].flatMap((node) => prepared.flow.steps[node]?.writes ?? [])) {
+      const list = makers.get(name)
+      if (list === undefined) makers.set(name, [solo])
+      else list.push(solo)
+    }
+  }
+  return makers
+}
+
+function partnerOf({ start, traced }: Solo, makers: Makers, refused: ReadonlySet<number>): Solo | undefined {
   for (const { name, layout } of traced.needs) {
-    for (const solo of solos) {
+    for (const solo of makers.get(name) ?? []) {
       const [root] = solo.start.roots as [number]
-      if (refused.has(root) || start.roots.includes(root) || traced.nodes.has(root)) continue
+      if (refused.has(root) || traced.nodes.has(root)) continue
       if (solo.start.banks !== start.banks || solo.start.channels !== start.channels) continue
-      const own = solo.traced.layouts.get(name)
-      const makes = own !== undefined && solo.traced.needs.every((need) => need.name !== name)
-      if (makes && sameLayout(own, layout)) return solo
+      if (sameLayout(solo.traced.layouts.get(name) as Layout, layout)) return solo
     }
   }
   return undefined
@@ -215,7 +229,7 @@ function regionOf(view: GraphView, start: Start, traced: Traced, candidate: Cand
     banks: start.banks,
     channels: start.channels,
     granule,
-    receives: receivesOf(view, traced, new Set(nodes)),
+    receives: receivesOf(view, traced, nodes),
     sends,
     weightBytes: weightBytesOf(view, nodes),
     exact: inexact === undefined,
@@ -223,18 +237,18 @@ function regionOf(view: GraphView, start: Start, traced: Traced, candidate: Cand
   }
 }
 
-/** What some nodes read from elsewhere; with an axis where none of them reads all of it and one range is enough. */
-function receivesOf({ prepared, node }: GraphView, traced: Traced, members: ReadonlySet<number>): RegionPort[] {
-  const { steps, inputs } = prepared.flow
-  const written = new Set([...members].flatMap((index) => steps[index]?.writes ?? []))
-  const read = new Set([...members].flatMap((index) => steps[index]?.reads ?? []))
+/** What some nodes read from elsewhere, in their order; with an axis where none needs all of it and one range is enough. */
+function receivesOf({ prepared, node }: GraphView, traced: Traced, nodes: readonly number[]): RegionPort[] {
+  const { steps } = prepared.flow
+  const written = new Set(nodes.flatMap((index) => steps[index]?.writes ?? []))
+  const read = new Set(nodes.flatMap((index) => steps[index]?.reads ?? []))
   const whole = new Set<string>()
-  for (const index of members) {
-    const { takes } = traced.nodes.get(index) as { takes: ReadonlyMap<number, Layout> }
-    for (const [place, name] of node(index).input.entries()) if (!takes.has(place)) whole.add(name)
+  for (const index of nodes) {
+    const takes = traced.nodes.get(index)?.takes
+    for (const [place, name] of node(index).input.entries()) if (takes?.has(place) !== true) whole.add(name)
   }
-  return [...inputs, ...steps.flatMap((step) => step.writes)]
-    .filter((name) => read.has(name) && !written.has(name))
+  return [...read]
+    .filter((name) => !written.has(name))
     .map((name) => {
       const port = prepared.ports.get(name) as Port
       const layout = whole.has(name) ? undefined : traced.layouts.get(name)

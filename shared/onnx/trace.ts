@@ -95,8 +95,10 @@ function conflict(
     const wanted = flow.takes.get(place)
     const got = layouts.get(name)
     if (made.has(name) && wanted === undefined) return 'reads all channels'
+    const isConstant = view.constant(name) !== undefined
+    if (name !== '' && !isConstant && view.shape(name) === undefined) return `the shape of '${name}' is not known`
     if (wanted !== undefined && view.dtype(name) === 'string') return 'reads strings'
-    if (wanted !== undefined && view.constant(name) !== undefined) {
+    if (wanted !== undefined && isConstant) {
       const reason = obstacleIn(view, name)
       if (reason !== undefined) return reason
     }
