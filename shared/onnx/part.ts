@@ -45,9 +45,10 @@ export function partsOf(prepared: Prepared, region: Region, shares: readonly num
       `${showRegion(prepared, region)} has ${region.channels} channels to share, not ${sum}`,
     )
   }
+  const view = viewOf(prepared)
   let from = 0
   return shares.map((share) => {
-    const part = partOf(prepared, region, from, from + share)
+    const part = cut(view, region, from, from + share)
     from += share
     return part
   })
@@ -58,6 +59,11 @@ export function partsOf(prepared: Prepared, region: Region, shares: readonly num
  * with too few channels, or not at a border of its granules, and for a region of another graph.
  */
 export function partOf(prepared: Prepared, region: Region, from: number, to: number): RegionPart {
+  return cut(viewOf(prepared), region, from, to)
+}
+
+function cut(view: GraphView, region: Region, from: number, to: number): RegionPart {
+  const { prepared } = view
   const { channels, roots, banks, granule } = region
   const what = (): string => showRegion(prepared, region)
   if (![from, to].every(Number.isInteger) || from < 0 || to > channels) {
@@ -69,7 +75,6 @@ export function partOf(prepared: Prepared, region: Region, from: number, to: num
       `a part of ${what()} needs ${granule} channels or more, ${from} to ${to} are too few: share it out among fewer`,
     )
   }
-  const view = viewOf(prepared)
   const traced = trace(view, { roots, banks, channels }, new Set(region.nodes))
   if (typeof traced === 'string' || traced.nodes.size !== region.nodes.length) {
     throw new Refusal('cannot-cut', 'the region is of another graph: find the regions of this one')

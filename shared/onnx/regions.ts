@@ -37,6 +37,8 @@ export interface Region {
   readonly receives: readonly RegionPort[]
   /** What others, or the graph's outputs, need of it: each has an axis. */
   readonly sends: readonly RegionPort[]
+  /** Nodes that read its results and could not go on with a share of them, and why. */
+  readonly ends: readonly Undivided[]
   /** Of the whole region; a part has its share, and the few bytes that are not divisible. */
   readonly weightBytes: number
   /** Gathered, the parts give the bits of the whole. */
@@ -45,7 +47,7 @@ export interface Region {
   readonly inexact?: string
 }
 
-/** Why a dense node begins no region. */
+/** Why a node cannot do a share of the channels. */
 export interface Undivided {
   readonly node: number
   readonly reason: string
@@ -231,6 +233,7 @@ function regionOf(view: GraphView, start: Start, traced: Traced, candidate: Cand
     granule,
     receives: receivesOf(view, traced, nodes),
     sends,
+    ends: endsOf(view, traced, sends),
     weightBytes: weightBytesOf(view, nodes),
     exact: inexact === undefined,
     ...(inexact !== undefined && { inexact }),
@@ -254,6 +257,11 @@ function receivesOf({ prepared, node }: GraphView, traced: Traced, nodes: readon
       const layout = whole.has(name) ? undefined : traced.layouts.get(name)
       return layout?.banks === 1 ? { port, axis: layout.axis } : { port }
     })
+}
+
+function endsOf({ readers }: GraphView, { ends }: Traced, sends: readonly RegionPort[]): Undivided[] {
+  const reading = new Set(sends.flatMap(({ port }) => readers(port.name)))
+  return [...ends].filter(([node]) => reading.has(node)).map(([node, reason]) => ({ node, reason }))
 }
 
 function weightBytesOf({ prepared }: GraphView, nodes: readonly number[]): number {
