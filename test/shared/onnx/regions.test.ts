@@ -1,6 +1,7 @@
 import t from 'tap'
 import { prepare, type Prepared } from '#shared/onnx/prepare.js'
-import { regionsOf, type Region } from '#shared/onnx/regions.js'
+import type { Region } from '#shared/onnx/region.js'
+import { regionsOf } from '#shared/onnx/regions.js'
 import { loadEngine, type Level } from '#shared/onnx/session.js'
 import type { Tensor } from '#shared/onnx/tensor.js'
 import { buildModel, floats, ints, node, noise, port, type NodeInit } from '#test/support/models.js'
@@ -94,8 +95,8 @@ t.test(
     t.strictSame(
       around.receives.map(({ port, axis }) => [port.name, axis]),
       [
-        ['p/s', 1],
         ['q/r', undefined],
+        ['p/s', 1],
       ],
     )
   },
