@@ -26,7 +26,7 @@ import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js
 import type { LiveModel } from './planner/live.js'
 import { partition } from './planner/partition.js'
 import { devicesIn, type Plan } from './planner/plan.js'
-import type { Objective } from './planner/problem.js'
+import type { Cost, Objective } from './planner/problem.js'
 import type { Profiles } from './planner/profile.js'
 import type { Decision } from './planner/replan.js'
 import type { Choice } from './planning.js'
@@ -160,7 +160,7 @@ export class Hub {
         delivery: this.#delivery,
         store: profiles,
         isInline: options.cutsInline === true,
-        timeHub: async () => timeKernels(await loadEngine(), options.effort),
+        timeHub: async () => (await timeKernels(await loadEngine(), options.effort)).least,
         onChange: () => this.#changed(),
       })
     this.#cancelRepublish = every(clock, republishMs, () => {
@@ -206,6 +206,11 @@ export class Hub {
 
   get decision(): Decision | undefined {
     return this.#live?.decision
+  }
+
+  /** What the plan that was chosen costs by what is known now; `undefined` where a device of it is not here. */
+  get predicted(): Cost | undefined {
+    return this.#live?.predicted
   }
 
   /** Resolves when all that is stale was measured. */

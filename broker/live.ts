@@ -11,7 +11,7 @@ import type { Measured } from '#shared/protocol/measuring.js'
 import type { SealedSegment } from './models/delivery.js'
 import type { LiveModel } from './planner/live.js'
 import type { PlannedStage } from './planner/plan.js'
-import type { Objective } from './planner/problem.js'
+import type { Cost, Objective } from './planner/problem.js'
 import type { Decision } from './planner/replan.js'
 import { Planning, type Choice, type PlanningOptions } from './planning.js'
 import { Survey, type SurveyOptions } from './survey.js'
@@ -46,6 +46,12 @@ export class Live {
   /** What the last decision would change over to. */
   get next(): Choice | undefined {
     return this.#next
+  }
+
+  /** What it costs by what is known now; `undefined` where a device of it is not here. */
+  get predicted(): Cost | undefined {
+    const { choice } = this
+    return choice && this.#planning.value(choice.model, choice.stages)
   }
 
   get decision(): Decision | undefined {

@@ -184,12 +184,12 @@ export class Planning {
     watched.seen = { plan, frames, computeUs }
     watched.drift = look(watched.drift, watched.expectedUs, seenUs, nowMs)
     if (!isLasting(watched.drift, nowMs)) return
-    const factor = seenUs / watched.expectedUs
+    const { expectedUs } = watched
     watched.drift = undefined
     this.timed(device, seenUs, 'work')
     store.set(contradicted(store.value, device))
-    log('profile contradicted', { device, expectedUs: Math.round(watched.expectedUs), seenUs: Math.round(seenUs) })
-    this.changed({ kind: 'speed', device, factor })
+    log('profile contradicted', { device, expectedUs: Math.round(expectedUs), seenUs: Math.round(seenUs) })
+    this.changed({ kind: 'speed', device, factor: seenUs / expectedUs })
   }
 
   /** Whether to change over to another plan, and why; asked again after a while where a gain has to prove itself. */
@@ -214,6 +214,7 @@ export class Planning {
         changedAtMs: this.#changedAtMs,
         switchedAtMs: this.#switchedAtMs,
         nowMs: this.#options.clock.nowMs(),
+        nameOf: (device) => this.#options.registry.get(device as DeviceId)?.birth.name ?? device,
       },
       this.#waiting,
     )

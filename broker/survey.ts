@@ -41,7 +41,7 @@ export interface SurveyOptions {
   readonly briefing: Briefing
   readonly delivery: Delivery
   readonly store: ProfileStore<Profiles>
-  /** The hub's own speed at the known work. */
+  /** The hub's own speed at the known work, measured as node times are: the least of several. */
   readonly timeHub: () => Promise<KernelTimes>
   /** Something became known. */
   readonly onChange: () => void
@@ -81,6 +81,8 @@ export class Survey {
   #wake: () => void = () => {}
   #flowedAtMs = -Infinity
   #orders = 0
+  /** By this process: the figures of an earlier one may be another machine's. */
+  #isHubMeasured = false
   #isClosed = false
 
   constructor(options: SurveyOptions) {
@@ -99,7 +101,7 @@ export class Survey {
     const here = registry.available()
     const boots = here.map(({ id, bootId }) => ({ device: id, boot: toHex(bootId) }))
     const nowMs = clock.nowMs()
-    if (here.length > 0 && store.value.hub === undefined) this.#add({ name: 'hub', run: () => this.#measureHub() })
+    if (here.length > 0 && !this.#isHubMeasured) this.#add({ name: 'hub', run: () => this.#measureHub() })
     for (const id of staleDevices(store.value, boots, nowMs)) {
       this.#add({ name: `device ${id}`, run: () => this.#measureDevice(id) })
     }
@@ -220,6 +222,7 @@ export class Survey {
   async #measureHub(): Promise<void> {
     const { store, timeHub, clock } = this.#options
     const kernels = await timeHub()
+    this.#isHubMeasured = true
     store.set({ ...store.value, hub: { kernels, atMs: clock.nowMs() } })
   }
 

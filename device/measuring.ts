@@ -151,7 +151,7 @@ export class Measuring {
   async #device(): Promise<MeasuredResult> {
     const { aeads, random, effort = usualEffort } = this.#options
     const engine = await loadEngine()
-    const { conv, matmul, element } = await timeKernels(engine, effort)
+    const { conv, matmul, element } = (await timeKernels(engine, effort)).usual
     const { callUs, sessionBytes } = await callCost(this.#options.engine, effort)
     const { seal, open } = sealingCost(aeads, random)
     return {

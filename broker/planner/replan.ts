@@ -67,6 +67,8 @@ export interface Situation {
   readonly changedAtMs: number
   readonly switchedAtMs: readonly number[]
   readonly nowMs: number
+  /** What people call a device; as it is written here unless given. */
+  readonly nameOf?: (device: string) => string
 }
 
 /** A gain that is not acted upon yet. */
@@ -103,13 +105,13 @@ export function decide(
   waiting: Waiting | undefined,
   policy: Policy = usualPolicy,
 ): { decision: Decision; waiting: Waiting | undefined } {
-  const { current, nowMs } = situation
+  const { current, nowMs, nameOf = (device) => device } = situation
   const aheadUs = aheadOf(situation, policy) * 1000
   const currentUs = current?.valueUs ?? Infinity
   const best = bestOf(situation, aheadUs)
   const said = (rest: Omit<Decision, 'because'>, why: string): Decision => ({
     ...rest,
-    because: [...situation.changes.map(wordsOf), why].join('; '),
+    because: [...situation.changes.map((change) => wordsOf(change, nameOf)), why].join('; '),
   })
   const none = { moves: [], gain: 0, moveUs: 0, repaidAfterUs: 0 }
   if (best === undefined) {
@@ -120,7 +122,7 @@ export function decide(
   const { to, moves, moveUs } = best
   if (currentUs === Infinity) {
     const first = current === undefined ? 'there is no plan in force' : 'the plan in force cannot go on'
-    const why = `${first}: the new one takes ${ms(to.valueUs)} a request; ${moving(to, moves, moveUs)}`
+    const why = `${first}: the new one takes ${ms(to.valueUs)} a request; ${moving(to, moves, moveUs, nameOf)}`
     return {
       decision: said({ do: 'switch', to, moves, gain: 1, moveUs, repaidAfterUs: moveUs }, why),
       waiting: undefined,
@@ -152,7 +154,7 @@ export function decide(
       next,
     )
   }
-  const why = `${offer}, which repays the move after ${ms(repaidAfterUs)}; ${moving(to, moves, moveUs)}`
+  const why = `${offer}, which repays the move after ${ms(repaidAfterUs)}; ${moving(to, moves, moveUs, nameOf)}`
   return { decision: said({ do: 'switch', to, ...found }, why), waiting: undefined }
 }
 
@@ -197,25 +199,27 @@ function wantedGain({ switchedAtMs, nowMs }: Situation, { leastGain, calmMs }: P
   return leastGain * 2 ** lately
 }
 
-function moving({ holdings }: Arrangement, moves: readonly Move[], moveUs: number): string {
+type NameOf = (device: string) => string
+
+function moving({ holdings }: Arrangement, moves: readonly Move[], moveUs: number, nameOf: NameOf): string {
   const kept = holdings.length - moves.length
   const keeps = kept === 0 ? '' : ` (${kept} of ${holdings.length} segments stay where they are)`
   if (moves.length === 0) return `nothing has to be delivered${keeps}`
   const bytes = moves.reduce((sum, move) => sum + move.bytes, 0)
-  const which = moves.map(({ segment, device }) => `${segment} to ${device}`).join(', ')
+  const which = moves.map(({ segment, device }) => `${segment} to ${nameOf(device)}`).join(', ')
   return `${(bytes / 1e6).toFixed(1)} MB in ${ms(moveUs)}: ${which}${keeps}`
 }
 
-function wordsOf(change: Change): string {
+function wordsOf(change: Change, nameOf: NameOf): string {
   switch (change.kind) {
     case 'join':
-      return `${change.device} has joined`
+      return `${nameOf(change.device)} has joined`
     case 'leave':
-      return `${change.device} has left`
+      return `${nameOf(change.device)} has left`
     case 'speed':
-      return `${change.device} takes ${change.factor.toFixed(2)} times as long as before`
+      return `${nameOf(change.device)} takes ${change.factor.toFixed(2)} times as long as before`
     case 'link':
-      return `the link from ${change.from} to ${change.to} takes ${change.factor.toFixed(2)} times as long as before`
+      return `the link from ${nameOf(change.from)} to ${nameOf(change.to)} takes ${change.factor.toFixed(2)} times as long as before`
   }
 }
 

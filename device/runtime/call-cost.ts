@@ -3,9 +3,41 @@
 import { create } from '@bufbuild/protobuf'
 import { ModelSchema } from '#shared/onnx/onnx_pb.js'
 import { encodeModel } from '#shared/onnx/parse.js'
-import type { Effort } from '#shared/onnx/workload.js'
+import { middle, type Effort } from '#shared/onnx/workload.js'
 import { openEngine, type EngineMode } from './engine.js'
-import { timeSegment } from './timing.js'
+
+/** Runs handed over at once, as a stage does: what overlaps costs no throughput. */
+const underWay = 2
+const warmUpRuns = 4
+
+/** Microseconds between two results, and the bytes by which the process grows with one more session (its thread included). */
+export async function callCost(
+  mode: EngineMode,
+  { batchMs, batches }: Effort,
+): Promise<{ callUs: number; sessionBytes: number }> {
+  const before = process.memoryUsage.rss()
+  const engine = await openEngine(idle(), mode)
+  const run = () => engine.run({ x: { dtype: 'uint8', shape: [4], data: new Uint8Array(4) } }, ['y'])
+  try {
+    for (let i = 0; i < warmUpRuns; i++) await run()
+    const means: number[] = []
+    for (let batch = 0; batch < batches; batch++) {
+      const startMs = performance.now()
+      let runs = 0
+      const serve = async (): Promise<void> => {
+        do {
+          await run()
+          runs++
+        } while (performance.now() - startMs < batchMs / 2)
+      }
+      await Promise.all(Array.from({ length: underWay }, serve))
+      means.push(((performance.now() - startMs) * 1000) / runs)
+    }
+    return { callUs: middle(means), sessionBytes: Math.max(0, process.memoryUsage.rss() - before) }
+  } finally {
+    await engine.close()
+  }
+}
 
 /** Passes on four bytes. */
 function idle(): Uint8Array<ArrayBuffer> {
@@ -31,19 +63,4 @@ function idle(): Uint8Array<ArrayBuffer> {
       },
     }),
   )
-}
-
-const port = { name: '', dtype: 'uint8', shape: [4] } as const
-
-/** Microseconds of a call, and the bytes by which the process grows with one more session (in a worker: with its thread). */
-export async function callCost(mode: EngineMode, effort: Effort): Promise<{ callUs: number; sessionBytes: number }> {
-  const before = process.memoryUsage.rss()
-  const engine = await openEngine(idle(), mode)
-  try {
-    const ports = { runInputs: [{ ...port, name: 'x' }], runOutputs: [{ ...port, name: 'y' }] }
-    const { computeUs, callUs } = await timeSegment(engine, ports, { ...effort, batchMs: effort.batchMs / 2 })
-    return { callUs: computeUs + callUs, sessionBytes: Math.max(0, process.memoryUsage.rss() - before) }
-  } finally {
-    await engine.close()
-  }
 }

@@ -7,8 +7,6 @@ import type { StageEngine } from './engine.js'
 export interface Timing {
   /** Of one run, in microseconds: the median over the batches of the mean of a batch. */
   readonly computeUs: number
-  /** From the call to the result, less `computeUs`: what the engine and the way there and back add. */
-  readonly callUs: number
   readonly runs: number
 }
 
@@ -33,23 +31,17 @@ export async function timeSegment(
     )
   for (let run = 0; run < warmUpRuns; run++) await engine.run(feeds(), fetches)
   const means: number[] = []
-  const calls: number[] = []
   let runs = 0
   for (let batch = 0; batch < batches; batch++) {
     const startMs = performance.now()
     let computeUs = 0
-    let spentUs = 0
     let inBatch = 0
     do {
-      const given = feeds()
-      const beganMs = performance.now()
-      computeUs += (await engine.run(given, fetches)).computeUs
-      spentUs += (performance.now() - beganMs) * 1000
+      computeUs += (await engine.run(feeds(), fetches)).computeUs
       inBatch++
     } while (performance.now() - startMs < batchMs)
     means.push(computeUs / inBatch)
-    calls.push((spentUs - computeUs) / inBatch)
     runs += inBatch
   }
-  return { computeUs: middle(means), callUs: Math.max(0, middle(calls)), runs }
+  return { computeUs: middle(means), runs }
 }

@@ -89,7 +89,7 @@ t.test(
     const decision = fleet.hub.decision!
     t.match(
       decision.because,
-      new RegExp(`${gone.id} has left; the plan in force cannot go on: the new one takes .* a request`),
+      new RegExp(`${gone.name} has left; the plan in force cannot go on: the new one takes .* a request`),
     )
     t.notOk(decision.to!.holdings.some(({ device }) => device === gone.id))
     const after = (await fleet.during(fleet.hub.changeOver()))!
