@@ -2,8 +2,7 @@ import * as fc from 'fast-check'
 import t from 'tap'
 import { partOf, partsOf } from '#shared/onnx/part.js'
 import { prepare, type Prepared } from '#shared/onnx/prepare.js'
-import type { Region } from '#shared/onnx/region.js'
-import { regionsOf } from '#shared/onnx/regions.js'
+import { regionsOf, type Region } from '#shared/onnx/regions.js'
 import { loadEngine, type Level } from '#shared/onnx/session.js'
 import type { Tensor } from '#shared/onnx/tensor.js'
 import { buildModel, floats, ints, node, noise, port, type NodeInit } from '#test/support/models.js'
@@ -14,8 +13,8 @@ import { zoo } from '#test/support/zoo.js'
 const engine = await loadEngine()
 
 /** Cases of each law: a few seconds. More where somebody asks for them. */
-const runs = Number(process.env['TESSERA_PART_RUNS'] ?? 25)
-t.setTimeout(30_000 * Math.max(1, runs / 25))
+const runs = Number(process.env['TESSERA_PART_RUNS'] ?? 15)
+t.setTimeout(120_000 * Math.max(1, runs / 15))
 
 interface Built {
   readonly nodes: readonly NodeInit[]
