@@ -11,9 +11,12 @@ import { readCanonical } from '#shared/onnx/prepare.js'
 import { inputPorts } from '#shared/onnx/sample.js'
 import { programNamed } from '#shared/program.js'
 import { complain, fail } from '#shared/report.js'
+import { tuneV8 } from '#shared/v8.js'
 import { hubConfig, type HubConfig } from './config.js'
 import type { DeployRequest, Hub } from './hub.js'
 import { openHub } from './open.js'
+
+tuneV8()
 
 const name = 'tessera-hub'
 const program = programNamed(

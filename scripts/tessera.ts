@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 /** The operator's program: `tessera <noun> <verb>`. Each noun lives in `cli/`. */
 
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { demoCommand } from './cli/demo.js'
 import { modelCommand } from './cli/model.js'
+import { planCommand } from './cli/plan.js'
 
-freeBuffersAtOnce()
+tuneV8()
 
 const program = programNamed(
   'tessera',
@@ -19,6 +20,7 @@ Further programs: tessera-hub coordinates a fleet, tessera-device joins one.`,
 )
 
 modelCommand(program)
+planCommand(program)
 demoCommand(program)
 
 try {

@@ -40,6 +40,7 @@ const families = {
   'dynamic-shape': 'model',
   'bad-segment': 'model',
   'no-golden-data': 'model',
+  'cannot-plan': 'model',
   // a run that ended early
   'timed-out': 'partial',
   'device-lost': 'partial',

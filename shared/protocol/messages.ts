@@ -154,7 +154,7 @@ export const assigned = z.strictObject({
   reason: z.strictObject({ code: text(32), message: text(512) }).optional(),
   /** Blocks of the segment held so far, and in all. */
   blocks: z.strictObject({ have: uint, of: uint }).optional(),
-  /** Median time of the stage on its own at load, in microseconds. */
+  /** Least time of the stage on its own, when it was loaded, in microseconds. */
   computeUs: uint.optional(),
 })
 export type Assigned = z.infer<typeof assigned>

@@ -70,7 +70,7 @@ const noTask = new Uint8Array(16)
  * So long may news for the peer wait for more: a message costs as much as a small frame. The peer holds its items so much
  * longer, but is not kept from sending: when a quarter of its window, or so many requests, are to be told of, it hears at once.
  */
-export const flowDelayMs = 10
+export const flowDelayMs = 25
 const maxUntoldSettled = 64
 /** How often a carrier that may lose frames is looked after. */
 const resendCheckMs = 250
