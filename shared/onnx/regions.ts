@@ -42,7 +42,7 @@ export interface Region {
   readonly ends: readonly Undivided[]
   /** Of the whole region; a part has its share, and the few bytes that are not divisible. */
   readonly weightBytes: number
-  /** Gathered, the parts give the bits of the whole. */
+  /** Gathered, the parts give the bits of the whole: measured for this engine on x64, like the reasons why not. */
   readonly exact: boolean
   /** Why not, where they may not. */
   readonly inexact?: string
