@@ -1,8 +1,7 @@
 /** `tessera model regions`: what can be parted by channels, so that several devices do one layer together. */
 
 import type { Prepared } from '#shared/onnx/prepare.js'
-import type { Region, RegionPort } from '#shared/onnx/region.js'
-import { regionsOf, type Regions } from '#shared/onnx/regions.js'
+import { regionsOf, type Region, type RegionPort, type Regions } from '#shared/onnx/regions.js'
 import { byteLength } from '#shared/onnx/tensor.js'
 import { prepareSource, readSource, type SourceOptions } from './model-source.js'
 import { printable, showBytes, table } from './model-table.js'

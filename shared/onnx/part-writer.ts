@@ -6,7 +6,7 @@ import { integers, type Flow } from './flow.js'
 import { intOf, type GraphView } from './graph-view.js'
 import { positionsOf, sliceOf, type Layout, type Share } from './layout.js'
 import { GraphSchema, NodeSchema, TensorValueSchema, type Node } from './onnx_pb.js'
-import type { RegionPort } from './region.js'
+import type { RegionPort } from './regions.js'
 import { decodeTensor, encodeTensor } from './tensor-file.js'
 import type { Tensor } from './tensor.js'
 

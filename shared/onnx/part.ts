@@ -2,13 +2,13 @@
 
 import { Refusal } from '../errors.js'
 import { assemble } from './dataflow.js'
-import { lcm } from './flow.js'
+import { lcm, leastChannels } from './flow.js'
 import { viewOf, type GraphView } from './graph-view.js'
 import { rangeOf, shapeOfShare, type Share } from './layout.js'
 import { declare } from './observe.js'
 import { writerOf } from './part-writer.js'
 import type { Prepared } from './prepare.js'
-import { leastChannels, showRegion, type Region, type RegionPort } from './region.js'
+import { showRegion, type Region, type RegionPort } from './regions.js'
 import type { Port } from './tensor.js'
 import { trace } from './trace.js'
 

@@ -7,7 +7,7 @@ import { sliceOf } from '#shared/onnx/layout.js'
 import { declare } from '#shared/onnx/observe.js'
 import { partsOf, type RegionPart } from '#shared/onnx/part.js'
 import type { Prepared } from '#shared/onnx/prepare.js'
-import type { Region } from '#shared/onnx/region.js'
+import type { Region } from '#shared/onnx/regions.js'
 import type { Engine, Feeds } from '#shared/onnx/session.js'
 import { maxAbsDiff, sameBits, type Tensor } from '#shared/onnx/tensor.js'
 

@@ -1,7 +1,6 @@
 import t from 'tap'
 import { prepare, type Prepared } from '#shared/onnx/prepare.js'
-import type { Region } from '#shared/onnx/region.js'
-import { regionsOf } from '#shared/onnx/regions.js'
+import { regionsOf, type Region } from '#shared/onnx/regions.js'
 import { loadEngine, type Level } from '#shared/onnx/session.js'
 import type { Tensor } from '#shared/onnx/tensor.js'
 import { buildModel, floats, ints, node, noise, port, type NodeInit } from '#test/support/models.js'
