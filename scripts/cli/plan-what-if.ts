@@ -3,6 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
 import { adviceFor, losses, worthwhile, type Advice } from '#broker/planner/advice.js'
+import { bestSplit, type Split } from '#broker/planner/best-split.js'
 import { bottleneckOf } from '#broker/planner/bottleneck.js'
 import { changesTo } from '#broker/planner/changes.js'
 import { loadOf } from '#broker/planner/cost.js'
@@ -12,15 +13,15 @@ import { workOf, type ModelWork } from '#broker/planner/model-work.js'
 import { optimise, type Optimum } from '#broker/planner/optimise.js'
 import { signPlan, writePlan, type PlanBody, type PlanDocument } from '#broker/planner/plan-document.js'
 import { draftPlan } from '#broker/planner/plan-draft.js'
-import { pose, type ActivationBits, type PoseOptions } from '#broker/planner/pose.js'
-import type { Objective, Problem } from '#broker/planner/problem.js'
+import { pose, type ActivationBits, type PoseOptions, type Posed } from '#broker/planner/pose.js'
+import type { Certificate, Objective, Placement, Problem } from '#broker/planner/problem.js'
 import { spares } from '#broker/planner/spares.js'
 import { loadIdentity } from '#shared/crypto/identity.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import { profile } from '#shared/onnx/profile.js'
 import type { Level } from '#shared/onnx/session.js'
 import { adviceWords } from '../plan/advice-words.js'
-import { showTime } from '../plan/figures.js'
+import { shorten, showChange, showPercent, showTime } from '../plan/figures.js'
 import { bottleneckWords, certificateWords, describePlan } from '../plan/report.js'
 import { drawGraph } from '../plan/svg.js'
 import { prepareSource, readSource } from './model-source.js'
@@ -94,15 +95,20 @@ export interface Found {
   readonly advice: readonly Advice[]
   /** Changes that there was no time to try. */
   readonly untried: number
+  /** Why no layer is in parts, where that was allowed. */
+  readonly parts?: string
 }
 
 /** Plans the work for the fleet, and tries what would make the plan better. Throws `Refusal('cannot-plan')`. */
 export function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions): Found {
   const { objective, granularity, shape, bits, seconds } = options
   const clock = (): number => performance.now()
-  const solve = (problem: Problem, share: number): Optimum =>
-    optimise(problem, objective, { clock, budgetMs: 1000 * seconds * share })
-  const maxReplicas = granularity === 'block' ? 1 : options.replicas
+  const solve = (problem: Problem, share: number): Chosen => {
+    const best = optimise(problem, objective, { clock, budgetMs: 1000 * seconds * share })
+    const split = granularity === 'block' && !hasParts(best.placement) ? bestSplit(problem, objective) : undefined
+    return split === undefined ? best : forced(best, split)
+  }
+  const maxReplicas = options.replicas
   const poseOptions: PoseOptions = {
     shape,
     maxReplicas,
@@ -112,6 +118,7 @@ export function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions)
   }
   const posed = pose(work, fleet, poseOptions)
   const { placement, certificate } = solve(posed.problem, 1)
+  const split = hasParts(placement) ? undefined : bestSplit(posed.problem, objective)
   const load = loadOf(posed.problem, placement)
   const plan = draftPlan(
     work,
@@ -133,10 +140,46 @@ export function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions)
   progress.clear()
   const used = new Set(plan.stages.flatMap(({ members }) => members.map(({ device }) => device)))
   const idle = fleet.devices.map(({ name }) => name).filter((name) => !used.has(name))
-  return { plan, idle, advice, untried: changes.length - advice.length }
+  const untried = changes.length - advice.length
+  return {
+    plan,
+    idle,
+    advice,
+    untried,
+    ...(split !== undefined && { parts: partsWords(posed, split, certificate) }),
+  }
 }
 
-function summaryOf(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried }: Found): unknown {
+function hasParts({ stages }: Placement): boolean {
+  return stages.some(({ holding }) => holding.kind === 'parts')
+}
+
+type Chosen = Pick<Optimum, 'placement' | 'certificate'>
+
+/** The plan in parts that was asked for, under the bound of all plans. */
+function forced({ certificate }: Chosen, { placement, value }: Split): Chosen {
+  const { objective, lowerBound, value: without } = certificate
+  const gap = lowerBound === 0 ? 0 : value / lowerBound - 1
+  const less = `${showPercent(1 - without / value)} less ${objective.kind === 'memory' ? 'memory' : 'time'}`
+  const remark = `a layer in parts was asked for, without which the best plan found takes ${less}`
+  return { placement, certificate: { ...certificate, value, gap, remark } }
+}
+
+/** What the best plan with a layer in parts would be, where the best of all has none. */
+function partsWords(
+  { problem }: Posed,
+  { placement, region, value }: Split,
+  { objective, value: without }: Certificate,
+): string {
+  const { nodes } = problem.regions[region]!
+  const stage = placement.stages.find(({ holding }) => holding.kind === 'parts')!
+  const members = stage.holding.kind === 'parts' ? stage.holding.classes : []
+  const layer = `${shorten(problem.nodes[nodes[0]!]!.name, 32)}${nodes.length === 1 ? '' : ` and ${nodes.length - 1} more`}`
+  const devices = members.map((kind) => problem.classes[kind]!.name).join(', ')
+  return `do not pay here: the best that was tried, ${layer} over ${devices}, takes ${showChange(value / without - 1)} ${objective.kind === 'memory' ? 'memory' : 'time'}`
+}
+
+function summaryOf(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried, parts }: Found): unknown {
   const bottleneck = bottleneckOf(plan)
   return {
     plan,
@@ -148,10 +191,11 @@ function summaryOf(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, unt
     next: worthwhile(advice).map((one) => ({ ...one, words: adviceWords(one, plan.objective) })),
     changes: advice,
     untried,
+    ...(parts !== undefined && { parts }),
   }
 }
 
-function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried }: Found): string {
+function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried, parts }: Found): string {
   const us = nodes.reduce((sum, node) => sum + node.us, 0)
   const weights = nodes.reduce((sum, { weightBytes }) => sum + weightBytes, 0)
   const { model, objective, options } = plan
@@ -162,6 +206,7 @@ function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untrie
   ]
   const gains = worthwhile(advice)
   const lines = [
+    ...(parts === undefined ? [] : [['parts', parts]]),
     ...(idle.length === 0 ? [] : [['idle', idle.join(', ')]]),
     ...gains.map((one, index) => [index === 0 ? 'next best' : '', adviceWords(one, objective)]),
     ...(gains.length === 0 ? [['next best', 'none of the changes that were tried brings 1 %']] : []),
@@ -173,8 +218,8 @@ function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untrie
 
 const granularityWords = {
   layer: 'every layer whole',
-  block: 'layers whole or in parts',
-  auto: 'layers whole, in parts or replicated',
+  block: 'with a layer in parts',
+  auto: 'layers whole or in parts',
 }
 
 /** A model is called like its file, or its folder where files are all called alike. */

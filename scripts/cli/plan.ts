@@ -25,7 +25,7 @@ export function planCommand(program: Command): void {
     .addOption(
       new Option(
         '--granularity <how>',
-        'layer: every layer whole; block: layers may be in parts; auto: that or replicas',
+        'layer: every layer whole; block: one in parts, even if it costs; auto: where it pays',
       )
         .choices(granularities)
         .default('auto'),

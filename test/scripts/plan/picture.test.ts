@@ -154,7 +154,7 @@ t.test('a long branching model is folded, and no two nodes lie on each other', (
 })
 
 t.test('figures are short, and read as people write them', (t) => {
-  t.strictSame([0, 3.14159, 310.4, 999.6, 3120, 45_600, 123_456, 2_500_000].map(showTime), [
+  t.strictSame([0, 3.12, 310.4, 999.6, 3120, 45_600, 123_456, 2_500_000].map(showTime), [
     '0.0 us',
     '3.1 us',
     '310 us',
