@@ -6,10 +6,11 @@ import { activationBits, type ActivationBits } from '#broker/planner/pose.js'
 import type { Objective } from '#broker/planner/problem.js'
 import { levels } from '#shared/onnx/session.js'
 import { hintOf } from '#shared/program.js'
+import { granularities } from '../plan/planned.js'
 import { sizes, wholeNumber } from './model.js'
 import { diffPlanFiles } from './plan-diff.js'
 import { explainPlan } from './plan-explain.js'
-import { granularities, whatIf } from './plan-what-if.js'
+import { whatIf } from './plan-what-if.js'
 
 /** Adds the noun to the program, from which it takes how help and mistakes are shown. */
 export function planCommand(program: Command): void {
