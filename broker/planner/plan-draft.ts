@@ -8,6 +8,9 @@ import { devicesOf, type Posed } from './pose.js'
 import type { Spare } from './spares.js'
 import type { Certificate, Holding, Placement, Problem } from './problem.js'
 
+/** The gap of a plan whose bound is nothing: what is infinite cannot be written in JSON. */
+export const unboundedGap = 1e15
+
 export interface Answer {
   readonly placement: Placement
   readonly certificate: Certificate
@@ -93,7 +96,7 @@ export function draftPlan(
       turns: message.turns,
     })),
     predicted: load.cost,
-    certificate,
+    certificate: { ...certificate, gap: Math.min(certificate.gap, unboundedGap) },
   }
 }
 

@@ -99,7 +99,10 @@ function head(plan: PlanBody, at: number, x: number, width: number): string[] {
     label(
       x + 8,
       headTop + 14,
-      shorten(`stage ${at}${kinds[stage.kind]} · ${stage.nodes.length} nodes`, room),
+      shorten(
+        `stage ${at}${kinds[stage.kind]} · ${stage.nodes.length} ${stage.nodes.length === 1 ? 'node' : 'nodes'}`,
+        room,
+      ),
       'fill="#fff" font-weight="600"',
     ),
     ...lines.map(({ text, isHot }, line) =>

@@ -97,15 +97,13 @@ t.test('a plan that was changed after it was signed is refused, and so is a sign
   )
 })
 
-/** A copy of the wide plan with something changed in it. */
-function changed(change: (plan: PlanDocument) => void): string {
-  const copy = structuredClone(wide) as PlanDocument
+type Mutable<T> = { -readonly [K in keyof T]: T[K] extends object ? Mutable<T[K]> : T[K] }
+/** The wide plan with something changed in it, as text. */
+function edit(change: (plan: Mutable<PlanDocument>) => void): string {
+  const copy = structuredClone(wide) as Mutable<PlanDocument>
   change(copy)
   return writePlan(copy)
 }
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] extends object ? Mutable<T[K]> : T[K] }
-const edit = (change: (plan: Mutable<PlanDocument>) => void): string => changed(change)
 
 const refused: [title: string, text: string, says: RegExp][] = [
   ['no JSON', '{', /plan\.json:\d+:\d+/],

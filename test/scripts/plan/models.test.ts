@@ -2,7 +2,7 @@ import { resolve } from 'node:path'
 import t from 'tap'
 import { parseFleet } from '#broker/planner/fleet-file.js'
 import { readPlan, writePlan } from '#broker/planner/plan-document.js'
-import { measured, plannedOn } from '#scripts/cli/plan-what-if.js'
+import { measured, plannedOn } from '#scripts/plan/planned.js'
 import { describePlan } from '#scripts/plan/report.js'
 import { drawGraph } from '#scripts/plan/svg.js'
 import { referencePath } from '#test/support/reference.js'
@@ -21,16 +21,14 @@ const devices = [
   'name: sensor, speed: 0.1, memory: 64 MiB',
 ]
 const asked = {
-  fleet: '',
+  name: 'of the reference',
   objective: { kind: 'throughput' },
-  granularity: 'auto',
+  granularity: 'layer',
   shape: 'chain',
   replicas: 1,
   pin: [],
   bits: 32,
-  level: 'all',
-  seconds: 0.5,
-  json: true,
+  seconds: 5,
 } as const
 const models = ['mnist-8', 'digits-resnet', 'digits-resnet-qdq', 'silero-vad-16k', 'speech-commands-squeezenet']
 
@@ -38,14 +36,14 @@ for (const model of models) {
   const file = model === 'digits-resnet' ? digits : referencePath('models', model, 'model.onnx')
   const options = file === undefined ? { skip: 'no reference models on this machine' } : {}
   t.test(`${model} is planned for 2, 4 and 8 unequal devices`, options, async (t) => {
-    const work = await measured({ model: file!, level: 'all' })
+    const work = await measured({ model: file!, level: 'all' }, () => {})
     for (const count of [2, 4, 8]) {
       const text = `devices:\n${devices
         .slice(0, count)
         .map((one) => `  - { ${one} }\n`)
         .join('')}`
       const fleet = parseFleet(text, 'fleet.yaml')
-      const { plan: found, idle, advice } = plannedOn(work, fleet, { ...asked, model: file! })
+      const { plan: found, idle, advice } = plannedOn(work, fleet, asked, () => {})
       const { stages, certificate } = found
       t.strictSame(readPlan(writePlan(found), model), found, 'a plan that is one')
       t.ok(certificate.lowerBound <= certificate.value)

@@ -71,6 +71,8 @@ t.test('a certificate is said as it is: proven, or how much better another plan 
   t.match(say(0.25, 'throughput'), /none is faster by more than 25 % \(this\); that$/)
   t.match(say(3, 'throughput'), /none is more than 4\.0 times as fast/)
   t.match(say(0.25, 'latency'), /none is better by more than 20 %/)
+  t.match(say(40, 'throughput'), /none is more than 41 times as fast/)
+  t.match(say(1e15, 'throughput'), /how much better .* is not known/)
   t.end()
 })
 

@@ -14,7 +14,6 @@ import { buildModel, node, noise, port } from '#test/support/models.js'
 const root = resolve(import.meta.dirname, '../../../..')
 const program = join(root, 'dist/scripts/tessera.js')
 const digits = join(root, 'config/models/digits-resnet/model.onnx')
-const example = join(root, 'config/fleet.yaml')
 
 interface Ended {
   readonly status: number
@@ -63,70 +62,57 @@ async function smallModel(folder: string): Promise<string> {
   return file
 }
 
-t.test(
-  'what-if plans the bundled model for the example fleet, and the plan can be kept, signed, explained and compared',
-  async (t) => {
-    const folder = t.testdir({})
-    const [first, second, drawing, key] = ['a.json', 'b.json', 'a.svg', 'identity.pem'].map((name) =>
-      join(folder, name),
-    )
-    const identity = identityFrom(new Uint8Array(32).fill(3))
-    await saveIdentity(key!, identity)
-    const source = ['--model', digits, '--fleet', example, '--seconds', '2']
-    const found = await whatIf(...source, '--out', first!, '--svg', drawing!, '--identity', key!)
-    t.equal(found.plan.model.name, 'digits-resnet')
-    t.equal(found.plan.certificate.gap, 0)
-    t.match(found.certificate, /proven/)
-    t.match(found.bottleneck.says, /\w/)
-    t.ok(found.changes.some(({ kind }) => kind === 'without'))
-    const kept = readPlan(await readFile(first!, 'utf8'), 'a.json')
-    t.strictSame(kept, found.plan)
-    t.equal(kept.signature!.key, toHex(identity.publicKey))
-    t.match(await readFile(drawing!, 'utf8'), /^<svg .*stage 0/s)
+t.test('what-if plans the bundled model, and the plan can be kept, signed, explained and compared', async (t) => {
+  const folder = t.testdir({
+    'fleet.yaml': 'devices: [{ name: gateway, memory: 1 GiB }, { name: camera, memory: 64 MiB, speed: 0.5 }]\n',
+  })
+  const [first, second, drawing, key] = ['a.json', 'b.json', 'a.svg', 'identity.pem'].map((name) => join(folder, name))
+  const identity = identityFrom(new Uint8Array(32).fill(3))
+  await saveIdentity(key!, identity)
+  const fleet = join(folder, 'fleet.yaml')
+  const source = ['--model', digits, '--fleet', fleet, '--granularity', 'layer', '--seconds', '60']
+  const found = await whatIf(...source, '--out', first!, '--svg', drawing!, '--identity', key!)
+  t.equal(found.plan.model.name, 'digits-resnet')
+  t.equal(found.plan.certificate.gap, 0)
+  t.match(found.certificate, /proven/)
+  t.match(found.bottleneck.says, /\w/)
+  t.ok(found.changes.some(({ kind }) => kind === 'without'))
+  const kept = readPlan(await readFile(first!, 'utf8'), 'a.json')
+  t.strictSame(kept, found.plan)
+  t.equal(kept.signature!.key, toHex(identity.publicKey))
+  t.match(await readFile(drawing!, 'utf8'), /^<svg .*stage 0/s)
 
-    const human = await plan(
-      'what-if',
-      ...source,
-      '--objective',
-      'latency',
-      '--granularity',
-      'layer',
-      '--replicas',
-      '1',
-      '--out',
-      second!,
-    )
-    t.equal(human.status, 0, human.stderr)
-    t.equal(human.stderr, '', 'progress is for terminals only')
-    for (const word of [
-      'stage',
-      'throughput',
-      'latency',
-      'bottleneck',
-      'certificate',
-      'client',
-      'next best',
-      'digits-resnet',
-    ])
-      t.ok(human.stdout.includes(word), word)
+  const human = await plan('what-if', ...source, '--objective', 'latency', '--out', second!)
+  t.equal(human.status, 0, human.stderr)
+  t.equal(human.stderr, '', 'progress is for terminals only')
+  for (const word of [
+    'stage',
+    'throughput',
+    'latency',
+    'bottleneck',
+    'certificate',
+    'client',
+    'next best',
+    'digits-resnet',
+  ])
+    t.ok(human.stdout.includes(word), word)
 
-    const explained = await plan('explain', first!)
-    t.equal(explained.status, 0, explained.stderr)
-    t.match(explained.stdout, new RegExp(`signed by ${toHex(identity.publicKey)}`))
-    const twin = JSON.parse((await plan('explain', first!, '--json')).stdout) as { plan: PlanDocument }
-    t.strictSame(twin.plan, kept)
+  const explained = await plan('explain', first!)
+  t.equal(explained.status, 0, explained.stderr)
+  t.match(explained.stdout, new RegExp(`signed by ${toHex(identity.publicKey)}`))
+  const twin = JSON.parse((await plan('explain', first!, '--json')).stdout) as { plan: PlanDocument }
+  t.strictSame(twin.plan, kept)
 
-    const compared = await plan('diff', first!, second!)
-    t.equal(compared.status, 0, compared.stderr)
-    t.match(compared.stdout, /objective throughput → latency/)
-    t.match(compared.stdout, /latency +\S+ \S+ +→/)
-    t.match(JSON.parse((await plan('diff', first!, first!, '--json')).stdout), {
-      sameModel: true,
-      devices: [],
-      settings: [],
-    })
-  },
-)
+  const compared = await plan('diff', first!, second!)
+  t.equal(compared.status, 0, compared.stderr)
+  t.match(compared.stdout, /objective throughput → latency/)
+  t.match(compared.stdout, /latency +\S+ \S+ +→/)
+  t.match(JSON.parse((await plan('diff', first!, first!, '--json')).stdout), {
+    sameModel: true,
+    devices: [],
+    settings: [],
+  })
+})
 
 t.test('pins are kept, by name and by pattern, on the command line and in the file', async (t) => {
   const folder = t.testdir({
