@@ -5,7 +5,7 @@ import { costOf } from './cost.js'
 import type { Effort } from './effort.js'
 import type { Answer } from './front.js'
 import { hostsOf, type Hosts } from './hosts.js'
-import { idealsOf, nodesBetween, prefixesOf, type Ideals } from './ideals.js'
+import { idealsOf, nodesBetween, prefixesOf, sameIdeal, type Ideals } from './ideals.js'
 import { isLegal } from './objective.js'
 import type { Placement, Problem } from './problem.js'
 import { quickest } from './quickest.js'
@@ -14,6 +14,7 @@ import { delaysOf, freeLinks, linkCostsOf, type SearchSpace, type Step } from '.
 import { segmentsOf, type Measure, type Segments } from './segments.js'
 import { stageCostsOf } from './stage-costs.js'
 import { firstPath, isTight, leastLimit, limitsOf, type Least } from './threshold.js'
+import { isWindowed, leastByWindows } from './windows.js'
 import { ratesOf, timeWork, weightWork } from './work.js'
 
 /** More than any legal cost, and less than the `Infinity` of what is not permitted. */
@@ -29,7 +30,16 @@ export interface TimeSearch {
 
 export function timeSearchOf(problem: Problem, effort: Effort): TimeSearch {
   const work = timeWork(problem)
-  const ideals = idealsWithin(problem, work, effort)
+  return searchOver(problem, work, idealsWithin(problem, work, effort))
+}
+
+/** Only the prefixes of the order that the nodes have. */
+function rowSearchOf(problem: Problem): TimeSearch {
+  const work = timeWork(problem)
+  return searchOver(problem, work, prefixesOf([...problem.nodes.keys()], work))
+}
+
+function searchOver(problem: Problem, work: Float64Array, ideals: Ideals): TimeSearch {
   const costs = stageCostsOf(problem, ideals)
   const { classes } = problem
   const measure: Measure = {
@@ -65,10 +75,26 @@ export function searchPaths(problem: Problem, effort: Effort): Searched {
 }
 
 /** The placement with the least period. In shape 'dag' its bound may be lower than what it costs. */
-export function leastPeriod({ problem, space, measure }: TimeSearch, effort: Effort): Solution {
+export function leastPeriod(search: TimeSearch, effort: Effort): Solution {
+  const { problem, space, measure } = search
   const floor = periodFloor(problem)
-  return solution(space, leastLimit(space, measure, floor, noLimitUs, effort), floor)
+  const { ideals, hosts } = space
+  if (problem.shape === 'chain' || ideals.count <= mostIdealsKept || !isWindowed(ideals, hosts)) {
+    return solution(space, leastLimit(space, measure, floor, noLimitUs, effort), floor)
+  }
+  // One order of the nodes gives a good start.
+  const order = rowSearchOf(problem)
+  const row = leastLimit(order.space, order.measure, floor, noLimitUs, effort)
+  const start = row.path?.map(({ host, from, to }) => ({
+    host,
+    from: sameIdeal(order.space.ideals, from, ideals),
+    to: sameIdeal(order.space.ideals, to, ideals),
+  }))
+  return solution(space, leastByWindows({ ...space, measure }, floor, start, effort), floor)
 }
+
+/** Ideals of which all that can follow each is kept; of more it is worked out again and again. */
+const mostIdealsKept = 1000
 
 /** The placement whose fullest device has the most room. */
 export function leastMemory(problem: Problem, effort: Effort): Solution {
