@@ -32,7 +32,7 @@ export function effortOf({ budgetMs, clock }: EffortOptions): Effort {
     segments: 12_000_000,
     beamWidths: [32, 256],
     operations: 4e9,
-    labels: 2_000_000,
+    labels: 1_000_000,
     tries: 1_000_000,
     pairs: 3e9,
     isLate: () => deadline !== Infinity && clock!() >= deadline,
