@@ -34,12 +34,12 @@ const sweeps: readonly Sweep[] = [
   {
     name: `layers, ${fourClasses} devices of 4 classes`,
     axis: 'layers',
-    points: [25, 50, 100, 200, 400].map((at) => ({ at, layers: at, classes: Array<number>(4).fill(fourClasses / 4) })),
+    points: [28, 56, 112, 224, 448].map((at) => ({ at, layers: at, classes: Array<number>(4).fill(fourClasses / 4) })),
   },
   {
     name: 'layers, 10 devices that all differ',
     axis: 'layers',
-    points: [25, 50, 100, 200, 400].map((at) => ({ at, layers: at, classes: distinct(10) })),
+    points: [28, 56, 112, 224, 448].map((at) => ({ at, layers: at, classes: distinct(10) })),
   },
   {
     name: 'layers that branch, 6 devices that all differ',

@@ -52,6 +52,7 @@ function panel(axis: string, series: readonly Series[], [low, high]: readonly [n
   }
   for (const size of sizes) parts.push(text(x(size), bottom + 18, String(size), 'middle'))
   parts.push(text((margin.left + right) / 2, height - 16, axis, 'middle'))
+  parts.push(text(margin.left - 8, margin.top - 10, 'CPU', 'end'))
   for (const [index, { name, points }] of series.entries()) {
     const { colour, dash } = marks[index % marks.length]!
     const path = points.map(([size, s]) => `${x(size).toFixed(1)},${y(s).toFixed(1)}`)

@@ -44,6 +44,47 @@ t.test('the planner finds what looking at every placement finds, and proves it',
   t.end()
 })
 
+t.test('a planner that is stopped early gives a plan or gives up, and claims nothing that is not so', (t) => {
+  const tally = { proven: 0, unproven: 0, refused: 0 }
+  for (const seed of seeds('early', Math.ceil(instances / 4))) {
+    const problem = instanceOf(seed)
+    const looked = lookAtAll(problem, mostLooked)
+    if (looked === undefined) continue
+    for (const objective of objectives) {
+      for (const budgetMs of [0, 3, 40]) {
+        const least = leastOf(looked, objective)
+        const answer = stoppedEarly(problem, objective, budgetMs)
+        if (answer === undefined) {
+          tally.refused++
+          continue
+        }
+        const { placement, certificate } = answer
+        const value = naiveValue(naiveCost(problem, placement), objective)
+        const isTrue = certificate.lowerBound <= least || isNear(certificate.lowerBound, least)
+        const isHeld =
+          mistakeIn(problem, placement) === undefined && isNear(value, certificate.value) && least < Infinity
+        if (!isTrue || !isHeld)
+          t.fail(`seed ${seed}, ${budgetMs} looks at the clock: ${JSON.stringify(certificate)}, best ${least}`)
+        tally[certificate.gap === 0 ? 'proven' : 'unproven']++
+      }
+    }
+  }
+  t.comment(JSON.stringify(tally))
+  t.ok(tally.unproven > 0 && tally.proven > 0 && tally.refused > 0, 'some were stopped in time, some were done')
+  t.end()
+})
+
+/** The plan of a planner whose clock goes on whenever it is looked at; `undefined` where it gives up. */
+function stoppedEarly(problem: Problem, objective: Objective, budgetMs: number): Optimum | undefined {
+  let nowMs = 0
+  try {
+    return optimise(problem, objective, { budgetMs, clock: () => nowMs++ })
+  } catch (error) {
+    if (error instanceof Refusal && error.code === 'cannot-plan') return undefined
+    throw error
+  }
+}
+
 /** What is wrong with the planner's answer, where the best there is has the value `least`. */
 function wrongWith(problem: Problem, objective: Objective, least: number): string | undefined {
   let optimum: Optimum
