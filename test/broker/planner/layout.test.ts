@@ -63,7 +63,7 @@ t.test('what the planner places is laid out and cut, and gives the bits of the w
       [1, 3],
     ] as const) {
       // prettier-ignore
-      const posed = pose(work, fleetOf([1, 2, 2], 8e6), { shape, maxReplicas, maxParts })
+      const posed = pose(work, fleetOf([2, 2, 3, 3], 8e6), { shape, maxReplicas, maxParts })
       const { placement } = optimise(posed.problem, { kind: 'throughput' })
       const devices = devicesOf(posed, placement).map((chosen) => chosen.map((index) => ids[index]!))
       const layout = layoutOf(posed, placement, devices, regions)
