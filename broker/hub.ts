@@ -20,7 +20,7 @@ import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './mo
 import { Delivery, sealSegment } from './models/delivery.js'
 import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
 import { partition } from './planner/partition.js'
-import { devicesIn, type Plan } from './planner/plan.js'
+import { devicesIn, roomForClients, type Plan } from './planner/plan.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
@@ -234,17 +234,12 @@ export class Hub {
       segment.model.fill(0)
       return made
     })
-    this.#delivery.offer(sealed.flat())
     const plan: Plan = {
       plan: number,
       model: name,
       inputs: cut.inputs,
       outputs: cut.outputs,
-      clients: this.#registry
-        .clients()
-        .filter(({ state }) => state === 'online')
-        .slice(0, this.#options.maxClients ?? maxClients)
-        .map(({ id, bootId }) => ({ device: id, run: bootId })),
+      clients: [],
       stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
         runInputs,
         runOutputs,
@@ -252,9 +247,15 @@ export class Hub {
       })),
       edges: cut.edges,
     }
+    const clients = this.#registry
+      .clients()
+      .filter(({ state }) => state === 'online')
+      .slice(0, Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan)))
+      .map(({ id, bootId }) => ({ device: id, run: bootId }))
+    this.#delivery.offer(sealed.flat())
     this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
-    await this.#briefing.apply(plan)
-    return { plan, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
+    await this.#briefing.apply({ ...plan, clients })
+    return { plan: { ...plan, clients }, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
