@@ -25,7 +25,7 @@ import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
 import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
 import type { LiveModel } from './planner/live.js'
 import { partition } from './planner/partition.js'
-import { devicesIn, type Plan } from './planner/plan.js'
+import { devicesIn, roomForClients, type Plan } from './planner/plan.js'
 import type { Cost, Objective } from './planner/problem.js'
 import type { Profiles } from './planner/profile.js'
 import type { Decision } from './planner/replan.js'
@@ -329,18 +329,12 @@ export class Hub {
       segment.model.fill(0)
       return made
     })
-    this.#sealed = kept
-    this.#delivery.offer(sealed.flat())
     const plan: Plan = {
       plan: number,
       model: name,
       inputs: cut.inputs,
       outputs: cut.outputs,
-      clients: this.#registry
-        .clients()
-        .filter(({ state }) => state === 'online')
-        .slice(0, this.#options.maxClients ?? maxClients)
-        .map(({ id, bootId }) => ({ device: id, run: bootId })),
+      clients: [],
       stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
         runInputs,
         runOutputs,
@@ -348,11 +342,18 @@ export class Hub {
       })),
       edges: cut.edges,
     }
+    const clients = this.#registry
+      .clients()
+      .filter(({ state }) => state === 'online')
+      .slice(0, Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan)))
+      .map(({ id, bootId }) => ({ device: id, run: bootId }))
+    this.#sealed = kept
+    this.#delivery.offer(sealed.flat())
     this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
     this.#request = request
     this.#live?.adopted(choice)
-    await this.#briefing.apply(plan)
-    return { plan, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
+    await this.#briefing.apply({ ...plan, clients })
+    return { plan: { ...plan, clients }, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
