@@ -3,6 +3,7 @@
  * hand: it decides nothing, and tells again whoever asks or has not heard.
  */
 
+import { equal } from '#shared/bytes.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { maxClients, type Assignment } from '#shared/protocol/messages.js'
@@ -12,7 +13,7 @@ import type { Relay } from './bus/relay.js'
 import type { Registry } from './fleet/registry.js'
 import type { BornMember, HubSessions } from './keys/sessions.js'
 import type { Delivery, SealedSegment } from './models/delivery.js'
-import { clientWork, peersIn, stageWork, type Plan } from './planner/plan.js'
+import { clientWork, devicesIn, peersIn, stageWork, type Plan, type PlannedClient } from './planner/plan.js'
 
 /** Revisions of one term: a hub that restarts counts on above all it has said. */
 const revisionsPerTerm = 2 ** 20
@@ -60,10 +61,10 @@ export class Briefing {
     this.#plan = plan
     const { registry, bus } = this.#options
     for (const { id } of registry.all()) this.#allow(id)
-    plan.stages.forEach(({ device }, index) => this.#want(device, stageWork(plan, index)))
-    for (const client of plan.clients) this.#want(client, clientWork(plan))
+    for (const stage of plan.stages.keys()) for (const [id, work] of stageWork(plan, stage)) this.#want(id, work)
+    for (const { device } of plan.clients) this.#want(device, clientWork(plan))
     // Whoever has work may still have no peer: the only stage, before the first client.
-    const isIn = new Set<DeviceId>([...plan.stages.map(({ device }) => device), ...plan.clients])
+    const isIn = new Set<DeviceId>([...devicesIn(plan), ...plan.clients.map(({ device }) => device)])
     for (const [id, { work }] of this.#desired) {
       if (!isIn.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
     }
@@ -82,9 +83,13 @@ export class Briefing {
     await bus.publish('root', [id], sessions.open(this.#born(id)))
     await this.#tellRelay(id)
     const plan = this.#plan
-    if (plan !== undefined && registry.get(id)!.birth.role === 'client' && !plan.clients.includes(id)) {
-      await this.apply({ ...plan, clients: [...this.#clientsBeside(plan, id), id] })
-      return
+    if (plan !== undefined && registry.get(id)!.birth.role === 'client') {
+      const { bootId } = registry.get(id)!
+      const known = plan.clients.find(({ device }) => device === id)
+      if (known === undefined || !equal(known.run, bootId)) {
+        await this.apply({ ...plan, clients: [...this.#clientsBeside(plan, id), { device: id, run: bootId }] })
+        return
+      }
     }
     await this.#tellKeys(id)
     const desired = this.#desired.get(id)
@@ -128,10 +133,11 @@ export class Briefing {
   }
 
   /** The clients of the plan that stay when one more comes. Throws `Refusal('over-limit')` where there is no room. */
-  #clientsBeside({ clients }: Plan, id: DeviceId): readonly DeviceId[] {
+  #clientsBeside({ clients }: Plan, id: DeviceId): readonly PlannedClient[] {
     const limit = this.#options.maxClients ?? maxClients
-    if (clients.length < limit) return clients
-    const here = clients.filter((client) => this.#options.registry.get(client)?.state !== 'offline')
+    const others = clients.filter(({ device }) => device !== id)
+    if (others.length < limit) return others
+    const here = others.filter(({ device }) => this.#options.registry.get(device)?.state !== 'offline')
     if (here.length < limit) return here
     throw new Refusal('over-limit', `${limit} clients are here: ${id} gets no pipeline until one of them leaves`)
   }

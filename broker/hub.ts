@@ -1,5 +1,6 @@
 /** The hub: admits members, cuts models, hands out stages and keys, watches. The hallway between the broker's rooms. */
 
+import { createHash } from 'node:crypto'
 import { fromHex, toHex } from '#shared/bytes.js'
 import { every, type Cancel, type Clock } from '#shared/clock.js'
 import type { Aeads, AlgId } from '#shared/crypto/aead.js'
@@ -18,16 +19,16 @@ import type { ProfileStore } from './fleet/profiles.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
-import { cutModel, cutModelInWorker, type CutModel, type Partition } from './models/catalogue.js'
-import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
 import { Live, notLive } from './live.js'
-import type { LiveModel } from './planner/live.js'
+import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './models/catalogue.js'
+import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
+import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
 import { partition } from './planner/partition.js'
+import { devicesIn, type Plan } from './planner/plan.js'
 import type { Cost, Objective } from './planner/problem.js'
 import type { Profiles } from './planner/profile.js'
 import type { Decision } from './planner/replan.js'
-import type { Choice } from './planning.js'
-import type { Plan } from './planner/plan.js'
+import { layoutOf, type Choice, type Goal } from './planning.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
@@ -78,12 +79,16 @@ export interface DeployRequest {
   /** Where external data of the model may lie. */
   readonly folder?: string
   readonly level?: Level
-  /** Into so many stages, for the first devices that are here; 1 unless given. */
+  /** Into so many stages in a row, one for each of the first devices that are here. */
   readonly stages?: number
   /** In place of `stages`: the best plan for the devices that are here, by what was measured of them. */
   readonly objective?: Objective
+  /** For an objective: devices that may hold one and the same stage, and take its requests in turn. 1 unless given. */
+  readonly maxReplicas?: number
   /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
   readonly at?: readonly number[]
+  /** In place of `stages`: who does what, decided when the graph is known. */
+  readonly layout?: (facts: ModelFacts) => Layout | Promise<Layout>
 }
 
 export interface Deployment {
@@ -104,7 +109,7 @@ export class Hub {
   readonly #briefing: Briefing
   /** Measures, chooses and watches, where it is wanted. */
   readonly #live: Live | undefined
-  /** Of the plan in force, by device and nodes. */
+  /** Of the plan in force, by device and the segment's SHA-256. */
   #sealed = new Map<string, SealedSegment>()
   #request: DeployRequest | undefined
   readonly #watchers = new Set<() => void>()
@@ -253,12 +258,12 @@ export class Hub {
   }
 
   /**
-   * Cuts a model for the devices that are here and assigns a stage to each of the first `stages` of them; takes the place
-   * of the plan in force. For an objective, stages and devices are the planner's choice. Throws `Refusal`: what the model
-   * refuses, `cannot-cut`, `device-lost` for too few devices, `cannot-plan` where the objective cannot be had.
+   * Cuts a model for the devices that are here and assigns the stages to them; takes the place of the plan in force. For an
+   * objective, stages and devices are the planner's choice. Throws `Refusal`: what the model refuses, `cannot-cut`,
+   * `device-lost` for too few devices, `cannot-plan` where the objective cannot be had.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    return this.#deploy(request, (model, objective) => this.#live!.choose(model, objective))
+    return this.#deploy(request, (model, goal) => this.#live!.choose(model, goal))
   }
 
   /** Puts the plan in force that the last decision is for; `undefined` where it is to stay. Throws what `deploy` throws. */
@@ -270,61 +275,61 @@ export class Hub {
 
   async #deploy(
     request: DeployRequest,
-    choose: (model: LiveModel, objective: Objective) => Promise<Choice>,
+    choose: (facts: ModelFacts, goal: Goal) => Promise<Choice>,
   ): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages = 1, at, objective } = request
+    const { name, model, sample, folder, level = 'all', stages = 1, at, objective, maxReplicas } = request
     const { random, aeads } = this.#options
-    let choice: Choice | undefined
-    let devices = this.#registry
-      .available()
-      .slice(0, stages)
-      .map(({ id }) => id)
     if (objective !== undefined) await this.#beMeasured()
-    else if (devices.length < stages) {
+    const online = this.#registry.available().map(({ id }) => id)
+    const isInARow = request.layout === undefined && objective === undefined
+    if (isInARow && online.length < stages) {
       throw new Refusal(
         'device-lost',
-        `${stages} devices are needed for ${stages} segments, ${devices.length} are online: start more or ask for fewer`,
+        `${stages} devices are needed for ${stages} segments, ${online.length} are online: start more or ask for fewer`,
       )
     }
-    const decide: Partition = async (costs) => {
-      if (objective === undefined) return at === undefined ? partition(costs, stages) : [...at]
-      choice = await choose(costs, objective)
-      devices = choice.stages.map(({ device }) => device)
-      return choice.stages.slice(1).map(({ from }) => from)
-    }
-    const cutting = this.#options.cutsInline === true ? cutModel : cutModelInWorker
-    const cut = await cutting(
+    let choice: Choice | undefined
+    const decide =
+      request.layout ??
+      (async (facts: ModelFacts) => {
+        if (objective === undefined) return inARow(facts, at ?? partition(facts, stages), online)
+        choice = await choose(facts, { objective, ...(maxReplicas === undefined ? {} : { maxReplicas }) })
+        return layoutOf(choice)
+      })
+    let layout: Layout | undefined
+    const cut = await (this.#options.cutsInline === true ? cutModel : cutModelInWorker)(
       {
         model,
         level,
-        stages,
-        timed: objective !== undefined,
+        timed: !isInARow || (at === undefined && stages > 1),
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
-      decide,
+      async (facts) => {
+        layout = await decide(facts)
+        checkLayout(layout, facts.hash, new Set(this.#registry.available().map(({ id }) => id)))
+        return layout
+      },
     )
     const number = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
+    const holders = holdersOf(layout!, cut.stages)
     const kept = new Map<string, SealedSegment>()
-    const sealed = cut.segments.map((segment, index) => {
-      const device = devices[index]!
-      const which = `${device} ${cut.hash} ${segment.from}-${segment.to}`
-      // A device that keeps its nodes keeps its file: nothing is delivered.
-      const file =
-        this.#sealed.get(which) ??
-        sealSegment(
-          { device, name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model },
-          random,
-          aeads,
-        )
-      kept.set(which, file)
+    const sealed = cut.stages.map((segment, index) => {
+      const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
+      const bytes = createHash('sha256').update(segment.model).digest('hex')
+      const made = holders[index]!.map((device) => {
+        // A device that keeps its nodes keeps its file: nothing is delivered.
+        const which = `${device} ${bytes}`
+        const file = this.#sealed.get(which) ?? sealSegment({ device, ...of }, random, aeads)
+        kept.set(which, file)
+        return file
+      })
       segment.model.fill(0)
-      return file
+      return made
     })
     this.#sealed = kept
-    this.#delivery.offer(sealed)
-    this.#options.log('plan made', { plan: number, model: name, stages: devices.length, devices })
+    this.#delivery.offer(sealed.flat())
     const plan: Plan = {
       plan: number,
       model: name,
@@ -334,17 +339,19 @@ export class Hub {
         .clients()
         .filter(({ state }) => state === 'online')
         .slice(0, this.#options.maxClients ?? maxClients)
-        .map((client) => client.id),
-      stages: cut.segments.map((segment, index) => ({
-        ...segment,
-        device: devices[index]!,
-        segment: sealed[index]!.file,
+        .map(({ id, bootId }) => ({ device: id, run: bootId })),
+      stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
+        runInputs,
+        runOutputs,
+        holders: sealed[index]!.map(({ device, file }) => ({ device, segment: file })),
       })),
+      edges: cut.edges,
     }
+    this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
     this.#request = request
     this.#live?.adopted(choice)
     await this.#briefing.apply(plan)
-    return { plan, cut, segmentBytes: sealed.map(({ bytes }) => bytes.length) }
+    return { plan, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
@@ -357,13 +364,14 @@ export class Hub {
    * Throws `Refusal`: `cannot-plan` for a hub that has nothing measured, what a device says, `timed-out`.
    */
   async timeStages(): Promise<void> {
-    const { plan } = this
     if (this.#live === undefined) throw notLive()
-    const stages = plan?.stages.flatMap((stage) => {
-      const sealed = this.#delivery.segmentsOf(stage.device).find(({ file }) => file === stage.segment)
-      return sealed === undefined ? [] : [{ ...stage, sealed }]
-    })
-    await this.#live.timeStages(stages ?? [])
+    const stages = (this.plan?.stages ?? []).flatMap(({ holders, runInputs, runOutputs }) =>
+      holders.flatMap(({ device, segment }) => {
+        const sealed = this.#delivery.segmentsOf(device).find(({ file }) => file === segment)
+        return sealed === undefined ? [] : [{ sealed, runInputs, runOutputs }]
+      }),
+    )
+    await this.#live.timeStages(stages)
   }
 
   /**
@@ -397,17 +405,19 @@ export class Hub {
   #isReady(): boolean {
     const { plan } = this
     if (plan === undefined) return false
-    return plan.stages.every(({ device }, index) => {
-      const report = this.#registry.get(device)?.assigned
-      if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
-      if (report.state === 'failed') {
-        throw new Refusal(
-          'bad-segment',
-          `device ${device} cannot take stage ${index}: ${report.reason?.message ?? 'no reason given'}`,
-        )
-      }
-      return report.state === 'ready'
-    })
+    return plan.stages.every(({ holders }, index) => holders.every(({ device }) => this.#isReadyFor(device, index)))
+  }
+
+  #isReadyFor(device: DeviceId, stage: number): boolean {
+    const report = this.#registry.get(device)?.assigned
+    if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
+    if (report.state === 'failed') {
+      throw new Refusal(
+        'bad-segment',
+        `device ${device} cannot take stage ${stage}: ${report.reason?.message ?? 'no reason given'}`,
+      )
+    }
+    return report.state === 'ready'
   }
 
   #listen(): void {

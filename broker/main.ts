@@ -11,9 +11,12 @@ import { readCanonical } from '#shared/onnx/prepare.js'
 import { inputPorts } from '#shared/onnx/sample.js'
 import { programNamed } from '#shared/program.js'
 import { complain, fail } from '#shared/report.js'
+import { tuneV8 } from '#shared/v8.js'
 import { hubConfig, type HubConfig } from './config.js'
 import type { DeployRequest, Hub } from './hub.js'
 import { openHub } from './open.js'
+
+tuneV8()
 
 const name = 'tessera-hub'
 const program = programNamed(
@@ -46,8 +49,8 @@ async function main(): Promise<void> {
 }
 
 /** Waits for the devices, then until each has its stage. What goes wrong at a device is told, and waited for to mend. */
-async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<void> {
-  const { stages = 1 } = request
+async function deployWhenPossible(hub: Hub, request: StagesRequest): Promise<void> {
+  const { stages } = request
   say(`waiting for ${stages} devices to deploy '${request.name}'`)
   let online = 0
   for (let isDeployed = false; !isDeployed;) {
@@ -112,8 +115,10 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+type StagesRequest = DeployRequest & { readonly stages: number }
+
 /** Reads the model before anything is opened, so that what is wrong with it is told at once. */
-async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<DeployRequest | undefined> {
+async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<StagesRequest | undefined> {
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
   const model = await readModelFile(path)

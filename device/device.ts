@@ -15,6 +15,7 @@ import { Loader } from './loader.js'
 import { Measuring } from './measuring.js'
 import { Member, type MemberOptions } from './member.js'
 import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
+import { devicesOf, meetsClients } from './runtime/legs.js'
 import { Stage } from './runtime/stage.js'
 import type { SegmentStore } from './vault/store.js'
 import type { SegmentKey } from './link/hub-session.js'
@@ -23,7 +24,7 @@ import type { SegmentKey } from './link/hub-session.js'
 export const inlineBelowUs = 5000
 export const inlineBelowBytes = 256 << 10
 /** Runs that time a stage after loading. */
-const trialRuns = 3
+const trialRuns = 5
 
 export interface DeviceOptions extends Omit<MemberOptions, 'role'> {
   readonly store: SegmentStore
@@ -90,7 +91,7 @@ export class Device {
         },
         onMeasure: (order) => device.#measuring.order(order),
         onActivation: (arrival) => device.#arrived(arrival),
-        onSettled: (keys) => device.#stage?.stage.settled(keys),
+        onSettled: (keys, by) => device.#stage?.stage.settled(keys, by),
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: (name) => {
           if (name === 'exit') options.onExit?.()
@@ -148,7 +149,9 @@ export class Device {
     const unsettled = this.#member.setPeers(peersOf(work), sourcesOf(work))
     if (current !== undefined && isSameStage(current.work, work)) {
       current.work = work
-      current.stage.settled(unsettled) // of clients that have left: nobody waits for these results any more
+      // Of clients that have left: nobody waits for these results any more.
+      for (const { peer, requests } of unsettled) current.stage.settled(requests, peer)
+      current.stage.serve(work.clients)
       if (this.#report !== undefined) this.#tell({ ...this.#report, rev: assignment.rev })
       return
     }
@@ -182,10 +185,11 @@ export class Device {
         engine,
         clock: this.#options.clock,
         events: {
-          send: (activation) => this.#member.peers.channel(work.downstream ?? activation.client).offer(activation),
+          send: (activation, to) => this.#member.peers.channel(to).offer(activation),
           settle: (to, key) => this.#settle(to, key),
         },
       })
+      stage.serve(work.clients)
       this.#stage = { stage, work }
       for (const arrival of this.#early.splice(0)) this.#takeEarly(arrival)
       await this.#forgetOthers(work.segment.fileHash)
@@ -231,7 +235,7 @@ export class Device {
     const wanted = this.#options.engine ?? 'auto'
     const engine = await openEngine(inClear(), wanted === 'inline' ? 'inline' : 'worker')
     const computeUs = await trial(engine, work)
-    const inputBytes = work.receives.reduce((sum, port) => sum + byteLength(port), 0)
+    const inputBytes = work.takes.flatMap(({ tensors }) => tensors).reduce((sum, port) => sum + byteLength(port), 0)
     if (wanted === 'auto' && computeUs !== undefined && computeUs < inlineBelowUs && inputBytes < inlineBelowBytes) {
       await engine.close()
       return { engine: await openEngine(inClear(), 'inline'), computeUs }
@@ -326,27 +330,30 @@ export class Device {
   }
 }
 
-/** Those whose frames a stage takes or gives: its neighbours in the chain, and the clients at the ends. */
-export function peersOf(work: StageWork): Set<DeviceId> {
-  const peers = new Set<DeviceId>()
-  if (work.upstream !== undefined) peers.add(work.upstream)
-  if (work.downstream !== undefined) peers.add(work.downstream)
-  if (work.upstream === undefined || work.downstream === undefined) for (const client of work.clients) peers.add(client)
+/** Those whose frames a stage takes or gives: who holds the stages beside it, and the clients at the ends. */
+export function peersOf({ takes, sends, clients }: StageWork): Set<DeviceId> {
+  const peers = devicesOf([...takes, ...sends])
+  if (meetsClients([...takes, ...sends])) for (const { device } of clients) peers.add(device)
   return peers
 }
 
 /** Those whose activations a stage takes. */
-function sourcesOf({ upstream, clients }: StageWork): Set<DeviceId> {
-  return new Set(upstream === undefined ? clients : [upstream])
+function sourcesOf({ takes, clients }: StageWork): Set<DeviceId> {
+  const sources = devicesOf(takes)
+  if (meetsClients(takes)) for (const { device } of clients) sources.add(device)
+  return sources
 }
 
 function isSameStage(a: StageWork, b: StageWork): boolean {
   return a.plan === b.plan && a.stage === b.stage && toHex(a.segment.fileHash) === toHex(b.segment.fileHash)
 }
 
-/** Median time of the segment on zeros, in microseconds; `undefined` where zeros are no input that it can take. */
+/**
+ * The least time of the segment on zeros, in microseconds, since what else runs only ever adds, and a fleet that starts runs
+ * much else; `undefined` where zeros are no input that it can take.
+ */
 async function trial(engine: StageEngine, work: StageWork): Promise<number | undefined> {
-  const times: number[] = []
+  let leastUs = Infinity
   for (let run = 0; run < trialRuns; run++) {
     const feeds = Object.fromEntries(work.runInputs.map((port) => [port.name, zeros(port)]))
     try {
@@ -354,13 +361,13 @@ async function trial(engine: StageEngine, work: StageWork): Promise<number | und
         feeds,
         work.runOutputs.map((port) => port.name),
       )
-      times.push(computeUs)
+      leastUs = Math.min(leastUs, computeUs)
     } catch (error) {
       if (error instanceof Refusal) return undefined
       throw error
     }
   }
-  return times.sort((a, b) => a - b)[trialRuns >> 1]
+  return leastUs
 }
 
 function zeros({ dtype, shape }: Port): Tensor {

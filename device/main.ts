@@ -5,14 +5,14 @@ import { Option } from 'commander'
 import { dirname, resolve } from 'node:path'
 import { checkSettings, loadConfig, optionOf } from '#shared/config.js'
 import { openLog } from '#shared/log.js'
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { deviceConfig, type DeviceConfig } from './config.js'
 import type { Device } from './device.js'
 import { joinFleet } from './join.js'
 
-freeBuffersAtOnce()
+tuneV8()
 
 const name = 'tessera-device'
 const program = programNamed(name, 'Joins a fleet and runs the stage of the model that the hub assigns to this device.')

@@ -17,10 +17,9 @@ import type { Measure } from '#shared/protocol/measuring.js'
 import type { Random } from '#shared/random.js'
 import { version } from '#shared/version.js'
 import { defaultWindow, type Channel, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
-import type { RequestKey } from '#shared/session/requests.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
-import { Peers, type LinkMode } from './link/peers.js'
+import { Peers, type LinkMode, type Unsettled } from './link/peers.js'
 import { openRelayLink, type RelayLink } from './link/relay.js'
 import type { Address, Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
@@ -242,7 +241,7 @@ export class Member {
    * The peers of the live plan, and those of them whose activations we take; returns the requests that those no longer
    * among them had not settled.
    */
-  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): RequestKey[] {
+  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): Unsettled[] {
     this.#planned = { peers, sources }
     return this.#meet()
   }
@@ -261,7 +260,7 @@ export class Member {
     if (this.#guests.delete(guest) && !this.#isClosed) this.#meet()
   }
 
-  #meet(): RequestKey[] {
+  #meet(): Unsettled[] {
     const { peers, sources } = this.#planned
     const all = new Set([...peers, ...this.#guests.keys()])
     const dialled = [...this.#guests].flatMap(([id, { isDialled }]) => (isDialled ? [id] : []))

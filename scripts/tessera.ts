@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 /** The operator's program: `tessera <noun> <verb>`. Each noun lives in `cli/`. */
 
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { demoCommand } from './cli/demo.js'
 import { fleetCommand } from './cli/fleet.js'
 import { modelCommand } from './cli/model.js'
+import { planCommand } from './cli/plan.js'
 
-freeBuffersAtOnce()
+tuneV8()
 
 const program = programNamed(
   'tessera',
@@ -20,6 +21,7 @@ Further programs: tessera-hub coordinates a fleet, tessera-device joins one.`,
 )
 
 modelCommand(program)
+planCommand(program)
 fleetCommand(program)
 demoCommand(program)
 

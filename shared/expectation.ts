@@ -110,7 +110,7 @@ function counted(limit: number | bigint, origin: string): string {
 }
 
 const clipAt = 40
-const secretName = /secret|password|token|key|seed|pin|code/i
+const secretName = /secret|password|token|key|seed|pin$|code/i
 
 /** The value as it stands, clipped; of what sounds secret, only its length: complaints end in logs. */
 function seen(value: unknown, path: Path): string {

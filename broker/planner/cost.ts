@@ -19,7 +19,7 @@ interface Held {
 }
 
 /** What one member sends to another for one request. A stage of `undefined` is the client. */
-interface Message {
+export interface Message {
   readonly from: number | undefined
   readonly sender: number
   readonly to: number | undefined
@@ -27,15 +27,67 @@ interface Message {
   readonly bytes: number
   /** What of `bytes` the sender has to seal for this message: all, unless an earlier one has the same value. */
   readonly sealBytes: number
+  /** The values in it, with the fraction of each. */
+  readonly values: readonly { readonly value: number; readonly part: number }[]
+}
+
+/** What one device, or one of several replicas, does for one request. Times in microseconds. */
+export interface MemberLoad {
+  readonly stage: number
+  /** Of a stage in parts, which part; else 0. */
+  readonly part: number
+  readonly class: number
+  /** Fraction of the region's channels; 1 for a whole stage. */
+  readonly share: number
+  /** Devices that take requests in turn. */
+  readonly turns: number
+  readonly computeUs: number
+  readonly openUs: number
+  readonly sealUs: number
+  readonly memoryBytes: number
+  /** For one request alone: when all it needs has come, and when its results are sealed. */
+  readonly startUs: number
+  readonly doneUs: number
+}
+
+/** What one link does for one request. */
+export interface MessageLoad extends Message {
+  readonly link: Link | undefined
+  readonly busyUs: number
+  /** Among so many pairs of devices requests go in turn. */
+  readonly turns: number
+  /** For one request alone: when it has come. */
+  readonly comeUs: number
+}
+
+export interface Load {
+  readonly cost: Cost
+  readonly members: readonly MemberLoad[]
+  readonly messages: readonly MessageLoad[]
 }
 
 /**
- * The cost of `placement`, which must be one of the space. Costs of `Infinity` where a device may not run a node or a link
- * may not be used; a memory share above 1, or `Infinity` where a region cannot be shared out, says that it does not fit.
+ * The cost of `placement`, which must be one of the space. Period and latency are `Infinity` where a device may not run a
+ * node or a link may not be used; a memory share above 1 says that it does not fit. All three are `Infinity` where a region
+ * cannot be shared out.
  */
 export function costOf(problem: Problem, placement: Placement): Cost {
-  const held = placement.stages.map(({ nodes, holding }) => heldBy(problem, new Set(nodes), holding))
+  return loadOf(problem, placement).cost
+}
+
+/** The same, with what each device and each link has to do with it; with no loads where a region cannot be shared out. */
+export function loadOf(problem: Problem, placement: Placement): Load {
+  const held: Held[] = []
+  for (const { nodes, holding } of placement.stages) {
+    const stage = heldBy(problem, new Set(nodes), holding)
+    if (stage === undefined) {
+      return { cost: { periodUs: Infinity, latencyUs: Infinity, memoryShare: Infinity }, members: [], messages: [] }
+    }
+    held.push(stage)
+  }
   const messages = messagesOf(problem, held)
+  const members: MemberLoad[] = []
+  const loads: MessageLoad[] = []
   let periodUs = 0
   let memoryShare = 0
   /** When each member of each stage has its results sealed, for one request alone. */
@@ -45,17 +97,45 @@ export function costOf(problem: Problem, placement: Placement): Cost {
       const comes = messages.filter(({ to, receiver }) => to === index && receiver === which)
       const goes = messages.filter(({ from, sender }) => from === index && sender === which)
       const kind = problem.classes[member.class]!
-      const busyUs = computeUs(stage, member, kind) + openUs(kind.open, comes) + sealUs(kind.seal, goes)
+      const load = {
+        stage: index,
+        part: which,
+        class: member.class,
+        share: member.share,
+        turns: stage.turns,
+        computeUs: computeUs(stage, member, kind),
+        openUs: openUs(kind.open, comes),
+        sealUs: sealUs(kind.seal, goes),
+        memoryBytes: memoryOf(problem, stage, member, comes, goes),
+        startUs: allCome(comes),
+      }
+      const busyUs = load.computeUs + load.openUs + load.sealUs
       periodUs = Math.max(periodUs, busyUs / stage.turns)
-      memoryShare = Math.max(memoryShare, memoryOf(problem, stage, member, comes, goes) / kind.memoryBytes)
-      return startUs(comes) + busyUs
+      memoryShare = Math.max(memoryShare, load.memoryBytes / kind.memoryBytes)
+      members.push({ ...load, doneUs: load.startUs + busyUs })
+      return load.startUs + busyUs
     })
   })
-  for (const message of messages) {
-    const turns = turnsOf(message.from) * turnsOf(message.to)
-    periodUs = Math.max(periodUs, busyLinkUs(linkOf(message), message.bytes) / turns)
+  const resultUs = allCome(messages.filter(({ to }) => to === undefined))
+  for (const { busyUs, turns } of loads) periodUs = Math.max(periodUs, busyUs / turns)
+  // A branch that leads to no output delays nothing, but a request that ends there ends nowhere.
+  const latencyUs = periodUs === Infinity ? Infinity : resultUs
+  return { cost: { periodUs, latencyUs, memoryShare }, members, messages: loads }
+
+  /** When the last of these messages has come. */
+  function allCome(comes: readonly Message[]): number {
+    let start = 0
+    for (const message of comes) {
+      const { from, sender, to, bytes } = message
+      const link = linkOf(message)
+      const busyUs = busyLinkUs(link, bytes)
+      const sentUs = from === undefined ? 0 : doneUs[from]![sender]!
+      const comeUs = sentUs + busyUs + (link?.latencyUs ?? Infinity)
+      loads.push({ ...message, link, busyUs, turns: turnsBetween(turnsOf(from), turnsOf(to)), comeUs })
+      start = Math.max(start, comeUs)
+    }
+    return start
   }
-  return { periodUs, latencyUs: startUs(messages.filter(({ to }) => to === undefined)), memoryShare }
 
   function turnsOf(stage: number | undefined): number {
     return stage === undefined ? 1 : held[stage]!.turns
@@ -66,20 +146,21 @@ export function costOf(problem: Problem, placement: Placement): Cost {
     const source = held[from]!.members[sender]!.class
     return to === undefined ? problem.toClient[source] : problem.links[source]?.[held[to]!.members[receiver]!.class]
   }
-
-  /** When the last of these messages has come. */
-  function startUs(comes: readonly Message[]): number {
-    let start = 0
-    for (const message of comes) {
-      const link = linkOf(message)
-      const sentUs = message.from === undefined ? 0 : doneUs[message.from]![message.sender]!
-      start = Math.max(start, sentUs + busyLinkUs(link, message.bytes) + (link?.latencyUs ?? Infinity))
-    }
-    return start
-  }
 }
 
-function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding): Held {
+/**
+ * Every so many requests one link between replicas that take requests in turn has a message, where `from` replicas send and
+ * `to` receive: request `r` goes from number `r mod from` to number `r mod to`. Not the product: of two and two replicas
+ * only two pairs ever meet.
+ */
+export function turnsBetween(from: number, to: number): number {
+  let [divisor, rest] = [from, to]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (from / divisor) * to
+}
+
+/** `undefined` where a region cannot be shared out. */
+function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding): Held | undefined {
   if (holding.kind !== 'parts') {
     const turns = holding.kind === 'replicas' ? holding.count : 1
     return { nodes, members: [{ class: holding.class, share: 1 }], turns, region: undefined }
@@ -87,10 +168,8 @@ function heldBy(problem: Problem, nodes: ReadonlySet<number>, holding: Holding):
   const region = problem.regions[holding.region]!
   const rooms = holding.classes.map((index) => roomFor(problem, region, problem.classes[index]!))
   const counts = sharesOf(problem, holding.region, holding.classes, rooms)
-  const members = holding.classes.map((index, part) => ({
-    class: index,
-    share: (counts?.[part] ?? Infinity) / region.channels,
-  }))
+  if (counts === undefined) return undefined
+  const members = holding.classes.map((index, part) => ({ class: index, share: counts[part]! / region.channels }))
   return { nodes, members, turns: 1, region }
 }
 
@@ -109,7 +188,7 @@ export function roomFor(problem: Problem, region: Region, kind: DeviceClass): nu
     scratch = Math.max(scratch, scratchBytes)
   }
   for (const [index, value] of problem.values.entries()) {
-    if (value.to.some((node) => nodes.has(node)) && !isWithin(value, nodes)) {
+    if (value.to.some((node) => nodes.has(node)) && !isMadeIn(value, nodes)) {
       if (region.dividedInputs.includes(index)) shared += 2 * value.bytes
       else fixed += 2 * value.bytes
     }
@@ -171,6 +250,7 @@ function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
         let isSent = problem.shape === 'chain' && sender === 0 && receiver === 0
         let bytes = 0
         let sealBytes = 0
+        const sent: { value: number; part: number }[] = []
         for (const value of values) {
           const part =
             (from === undefined ? 1 : shareSent(problem, held[from]!, sender, value)) *
@@ -180,8 +260,9 @@ function messagesOf(problem: Problem, held: readonly Held[]): Message[] {
             sealBytes += part * problem.values[value]!.bytes
           sealed.add(`${from} ${value}`)
           isSent ||= part > 0
+          if (part > 0) sent.push({ value, part })
         }
-        if (isSent) found.push({ from, sender, to, receiver, bytes, sealBytes })
+        if (isSent) found.push({ from, sender, to, receiver, bytes, sealBytes, values: sent })
       }
     }
   }
@@ -246,10 +327,6 @@ function shareNeeded(problem: Problem, held: readonly Held[], stage: number, mem
 
 function isMadeIn({ from }: Value, nodes: ReadonlySet<number>): boolean {
   return from !== undefined && nodes.has(from)
-}
-
-function isWithin(value: Value, nodes: ReadonlySet<number>): boolean {
-  return isMadeIn(value, nodes) && !leaves(value, nodes)
 }
 
 function leaves({ to, isOutput }: Value, nodes: ReadonlySet<number>): boolean {

@@ -11,6 +11,8 @@ export interface Effort {
   readonly operations: number
   /** States that a search with labels may open. */
   readonly labels: number
+  /** Stages that branch and bound may try. */
+  readonly tries: number
   readonly isLate: () => boolean
 }
 
@@ -29,6 +31,7 @@ export function effortOf({ budgetMs, clock }: EffortOptions): Effort {
     beamWidths: [32, 256],
     operations: 4e9,
     labels: 2_000_000,
+    tries: 1_000_000,
     isLate: () => deadline !== Infinity && clock!() >= deadline,
   }
 }

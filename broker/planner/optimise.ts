@@ -9,7 +9,9 @@ import { isLegal, valueOf } from './objective.js'
 import { obstacleTo } from './obstacle.js'
 import type { Certificate, Cost, Objective, Placement, Problem } from './problem.js'
 import { isTight } from './threshold.js'
-import { latencySearch, leastMemory, leastPeriod, timeSearchOf, type Solution } from './uniform.js'
+import type { Searched, Solution } from './searched.js'
+import { searchPaths } from './uniform.js'
+import { searchWhole } from './whole.js'
 
 export interface Optimum {
   readonly placement: Placement
@@ -41,56 +43,44 @@ export function optimise(problem: Problem, objective: Objective, options: Effort
     )
   }
   const effort = effortOf(options)
-  switch (objective.kind) {
-    case 'memory':
-      return certified(problem, objective, placedBy(problem, leastMemory(problem, effort)))
-    case 'throughput':
-      return certified(problem, objective, placedBy(problem, leastPeriod(timeSearchOf(problem, effort), effort)))
-    case 'latency': {
-      const { point, lowerBound } = latencySearch(timeSearchOf(problem, effort), effort)(Infinity)
-      const proof = lowerBound === point?.cost.latencyUs ? 'searched through' : 'the fastest device for every node'
-      const remark = 'not every placement was looked at'
-      return certified(
-        problem,
-        objective,
-        placedBy(problem, { placement: point?.placement, lowerBound, proof, remark }),
-      )
-    }
-    case 'batch': {
-      const { front, periodBoundUs } = searchedFront(problem, effort)
-      const best = front.points.reduce((best, point) =>
-        valueOf(point.cost, objective) < valueOf(best.cost, objective) ? point : best,
-      )
-      const lowerBound = batchBound(front, objective.requests, periodBoundUs)
-      const known = {
-        placement: best.placement,
-        lowerBound,
-        proof: 'the front searched through',
-        remark: remarkOf(front),
-      }
-      return { ...certified(problem, objective, placedBy(problem, known)), front: front.points }
-    }
+  const searched = searchFor(problem, effort)
+  if (objective.kind !== 'batch')
+    return certified(problem, objective, placedBy(problem, searched.best(objective), effort))
+  const { front, periodBoundUs } = frontBy(problem, searched, effort)
+  const best = front.points.reduce((best, point) =>
+    valueOf(point.cost, objective) < valueOf(best.cost, objective) ? point : best,
+  )
+  const lowerBound = batchBound(front, objective.requests, periodBoundUs)
+  const known = {
+    placement: best.placement,
+    lowerBound,
+    proof: 'the front was searched through',
+    remark: remarkOf(front),
   }
+  return { ...certified(problem, objective, known), front: front.points }
 }
 
 /** The front between period and latency. Throws what `optimise` throws. */
 export function paretoFront(problem: Problem, options: EffortOptions = {}): ParetoFront {
   checkProblem(problem)
-  const { front } = searchedFront(problem, effortOf(options))
+  const effort = effortOf(options)
+  const { front } = frontBy(problem, searchFor(problem, effort), effort)
   const { points, isProven } = front
   const remark = remarkOf(front)
   return remark === undefined ? { points, isProven } : { points, isProven, remark }
 }
 
-function searchedFront(problem: Problem, effort: Effort): { front: Front; periodBoundUs: number } {
-  const search = timeSearchOf(problem, effort)
-  const { placement, lowerBound } = placedBy(problem, leastPeriod(search, effort))
+/** Paths of stages price a chain exactly; where stages are parted, or a value goes straight to its readers, they do not. */
+function searchFor(problem: Problem, effort: Effort): Searched {
+  const isParted = problem.maxParts > 1 && problem.regions.length > 0
+  return problem.shape === 'dag' || isParted ? searchWhole(problem, effort) : searchPaths(problem, effort)
+}
+
+function frontBy(problem: Problem, searched: Searched, effort: Effort): { front: Front; periodBoundUs: number } {
+  const { placement, lowerBound } = placedBy(problem, searched.best({ kind: 'throughput' }), effort)
   const cost = costOf(problem, placement)
   const periodBoundUs = isTight(cost.periodUs, lowerBound) ? cost.periodUs : lowerBound
-  return {
-    front: frontOf(latencySearch(search, effort), { placement, cost }, periodBoundUs, effort.isLate),
-    periodBoundUs,
-  }
+  return { front: frontOf(searched.ask, { placement, cost }, periodBoundUs, effort.isLate), periodBoundUs }
 }
 
 function remarkOf({ isProven }: Front): string | undefined {
@@ -98,9 +88,9 @@ function remarkOf({ isProven }: Front): string | undefined {
 }
 
 /** The solution, if it has a placement. */
-function placedBy(problem: Problem, solution: Solution): Solution & { readonly placement: Placement } {
+function placedBy(problem: Problem, solution: Solution, effort: Effort): Solution & { readonly placement: Placement } {
   const { placement } = solution
-  if (placement === undefined) throw new Refusal('cannot-plan', obstacleTo(problem, solution))
+  if (placement === undefined) throw new Refusal('cannot-plan', obstacleTo(problem, solution, effort))
   return { ...solution, placement }
 }
 

@@ -8,14 +8,21 @@
  *   closed under predecessors for every k: so each stage is convex, and the stages form no cycle.
  * - A device holds one stage at most; devices may stay idle.
  * - A stage is held by **one** device; or by **replicas**: 2 to `maxReplicas` devices of one class, that take requests in
- *   turn; or, where its nodes are exactly those of a region, by **parts**: 2 to `maxParts` devices of any classes, each of
- *   which does a share of the region's channels for every request (`sharesOf` in `shares.ts` fixes the shares).
+ *   turn (request number `r` is for number `r mod count` of them); or, where its nodes are exactly those of a region, by
+ *   **parts**: 2 to `maxParts` devices of any classes, each of which does a share of the region's channels for every request
+ *   (`sharesOf` in `shares.ts` fixes the shares).
  * - `shape: 'chain'`: each stage sends to the next one only; a value made early and used late rides along, so what goes from
- *   stage k to k + 1 is all that is alive there. All inputs enter by the first stage and all outputs leave by the last one.
+ *   stage k to k + 1 is all that is alive there, in one message, which is sent even where nothing is alive. All inputs enter
+ *   by the first stage and all outputs leave by the last one, also an input that is an output.
  * - `shape: 'dag'`: a value goes straight from the stage that makes it (or the client) to each stage that reads it, once for
- *   each such stage, and outputs to the client; all that goes from one stage to another is one message.
+ *   each such stage, and outputs to the client; all that goes from one stage to another is one message. Where nothing goes,
+ *   there is none: a stage may have nothing to wait for, and an input that is an output never leaves the client.
+ * - Between stages in parts, and from one to any other, each pair of devices has a message of its own. What a stage makes
+ *   parted, each part sends its share of; what it makes whole (every part does), what it passes on and what it takes to pass
+ *   on is the first part's affair. Between two stages that are both parted, each pair exchanges share times share.
  * - A time of `Infinity` says that a device may not or cannot run the node (a pin, a demand of trust, an operator that is not
- *   there); a link that is `undefined` may not be used. Memory is a hard limit.
+ *   there); a link that is `undefined` may not be used. Memory is a hard limit. A placement counts where its period is finite
+ *   and its memory share is at most 1, whatever the objective.
  *
  * **What a placement costs** is `costOf` in `cost.ts`.
  */

@@ -1,5 +1,6 @@
 /** What a threshold search looks through: ideals, hosts, what they can hold and what it costs to go from one to the next. */
 
+import { turnsBetween } from './cost.js'
 import type { Hosts } from './hosts.js'
 import type { Ideals } from './ideals.js'
 import type { Link, Problem } from './problem.js'
@@ -76,7 +77,7 @@ export function freeLinks(classes: number, ideals: number): LinkCosts {
 export function linkCost({ hosts, links, factor }: SearchSpace, from: number, to: number, ideal: number): number {
   const side = links.classes + 1
   const at = (from === -1 ? links.classes : hosts.class[from]!) * side + (to === -1 ? links.classes : hosts.class[to]!)
-  const turns = (from === -1 ? 1 : factor[from]!) * (to === -1 ? 1 : factor[to]!)
+  const turns = turnsBetween(from === -1 ? 1 : factor[from]!, to === -1 ? 1 : factor[to]!)
   return (links.fixed[at]! + links.byByte[at]! * links.borderBytes[ideal]!) / turns
 }
 

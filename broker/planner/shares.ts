@@ -18,21 +18,23 @@ export function sharesOf(
   const most = room.map((fraction) => Math.min(granules, Math.floor((fraction * channels) / granule + 1e-9)))
   if (granules < classes.length || most.some((limit) => limit < 1)) return undefined
   if (most.reduce((sum, limit) => sum + limit, 0) < granules) return undefined
-  const speeds = classes.map((index) => 1 / Math.max(timeOf(problem.classes[index]!, divided), 1e-9))
+  // Times and no speeds: whole numbers stay whole, so that equal parts are equal.
+  const timesUs = classes.map((index) => Math.max(timeOf(problem.classes[index]!, divided), 1e-9))
   const shares = classes.map(() => 1)
-  // Granule by granule to the part that would be done first with one more: the fastest way to share out equal pieces.
+  // Granule by granule to the part that would be done first with one more, the earlier of two: the fastest way to share out
+  // equal pieces.
   for (let left = granules - classes.length; left > 0; left--) {
     let next = -1
     for (const [part, share] of shares.entries()) {
       if (share >= most[part]!) continue
-      if (next === -1 || (share + 1) / speeds[part]! < (shares[next]! + 1) / speeds[next]!) next = part
+      if (next === -1 || (share + 1) * timesUs[part]! < (shares[next]! + 1) * timesUs[next]!) next = part
     }
     shares[next]!++
   }
-  // What is no whole granule stays with the part that has the most room left in time.
+  // What is no whole granule goes to the part that is done first without it.
   const counts = shares.map((share) => share * granule)
   const rest = channels - granules * granule
-  if (rest > 0) counts[fastestOf(counts, speeds)]! += rest
+  if (rest > 0) counts[fastestOf(counts, timesUs)]! += rest
   return counts
 }
 
@@ -41,6 +43,9 @@ function timeOf({ nodeUs }: DeviceClass, nodes: readonly number[]): number {
 }
 
 /** The part that would be done first; the earlier one of two. */
-function fastestOf(counts: readonly number[], speeds: readonly number[]): number {
-  return counts.reduce((best, count, part) => (count / speeds[part]! < counts[best]! / speeds[best]! ? part : best), 0)
+function fastestOf(counts: readonly number[], timesUs: readonly number[]): number {
+  return counts.reduce(
+    (best, count, part) => (count * timesUs[part]! < counts[best]! * timesUs[best]! ? part : best),
+    0,
+  )
 }

@@ -70,10 +70,10 @@ export function leastLimit(space: SearchSpace, measure: Measure, floor: number, 
   return { path, cost, lowerBound: cost, proof: 'searched through', remark: undefined }
 }
 
-type First = { path: Step[]; cost: number; segments: Segments } | { path: undefined; least: Least }
+export type First = { path: Step[]; cost: number; segments: Segments } | { path: undefined; least: Least }
 
 /** Any path: from a limit at which one is likely, upwards. */
-function firstPath(space: SearchSpace, measure: Measure, floor: number, most: number, effort: Effort): First {
+export function firstPath(space: SearchSpace, measure: Measure, floor: number, most: number, effort: Effort): First {
   const start = Math.max(floor, Number.MIN_VALUE)
   for (const times of [1.25, 2, 4, 16, 256, Infinity]) {
     const limit = Math.min(most, start * times)

@@ -9,21 +9,15 @@ import { idealsOf, nodesBetween, prefixesOf, type Ideals } from './ideals.js'
 import { isLegal } from './objective.js'
 import type { Placement, Problem } from './problem.js'
 import { quickest } from './quickest.js'
+import type { Searched, Solution } from './searched.js'
 import { delaysOf, freeLinks, linkCostsOf, type SearchSpace, type Step } from './search-space.js'
 import { segmentsOf, type Measure, type Segments } from './segments.js'
 import { stageCostsOf } from './stage-costs.js'
-import { leastLimit, limitsOf, type Least } from './threshold.js'
+import { firstPath, isTight, leastLimit, limitsOf, type Least } from './threshold.js'
 import { ratesOf, timeWork, weightWork } from './work.js'
 
 /** More than any legal cost, and less than the `Infinity` of what is not permitted. */
-const noLimitUs = 1e300
-
-export interface Solution {
-  readonly placement: Placement | undefined
-  readonly lowerBound: number
-  readonly proof: string
-  readonly remark: string | undefined
-}
+export const noLimitUs = 1e300
 
 /** A problem made ready for searching by time. */
 export interface TimeSearch {
@@ -53,6 +47,23 @@ export function timeSearchOf(problem: Problem, effort: Effort): TimeSearch {
   return { problem, space, measure, delays: delaysOf(problem) }
 }
 
+/** Every objective, by paths of stages. */
+export function searchPaths(problem: Problem, effort: Effort): Searched {
+  const search = timeSearchOf(problem, effort)
+  const ask = latencySearch(search, effort)
+  return {
+    ask,
+    best(objective) {
+      if (objective.kind === 'memory') return leastMemory(problem, effort)
+      if (objective.kind === 'throughput') return leastPeriod(search, effort)
+      const { point, lowerBound } = ask(Infinity)
+      const isProven = point !== undefined && isTight(point.cost.latencyUs, lowerBound)
+      const proof = isProven ? 'searched through' : 'the fastest device for every node'
+      return { placement: point?.placement, lowerBound, proof, remark: 'not every placement was looked at' }
+    },
+  }
+}
+
 /** The placement with the least period. In shape 'dag' its bound may be lower than what it costs. */
 export function leastPeriod({ problem, space, measure }: TimeSearch, effort: Effort): Solution {
   const floor = periodFloor(problem)
@@ -61,6 +72,18 @@ export function leastPeriod({ problem, space, measure }: TimeSearch, effort: Eff
 
 /** The placement whose fullest device has the most room. */
 export function leastMemory(problem: Problem, effort: Effort): Solution {
+  const { space, measure } = memorySearchOf(problem, effort)
+  const floor = memoryFloor(problem)
+  return solution(space, leastLimit(space, measure, floor, 1, effort), floor)
+}
+
+/** Whether a placement was found that is within memory, pins and links. */
+export function fits(problem: Problem, effort: Effort): boolean {
+  const { space, measure } = memorySearchOf(problem, effort)
+  return firstPath(space, measure, 1, 1, effort).path !== undefined
+}
+
+function memorySearchOf(problem: Problem, effort: Effort): { space: SearchSpace; measure: Measure } {
   const work = weightWork(problem)
   const ideals = idealsWithin(problem, work, effort)
   const costs = stageCostsOf(problem, ideals)
@@ -81,9 +104,7 @@ export function leastMemory(problem: Problem, effort: Effort): Solution {
   // Replicas hold the same: they save no memory.
   const hosts = hostsOf({ ...problem, maxReplicas: 1 })
   const links = linksOf(problem, costs.borderBytes, ideals, false)
-  const space: SearchSpace = { ideals, hosts, links, factor: new Float64Array(hosts.count).fill(1) }
-  const floor = memoryFloor(problem)
-  return solution(space, leastLimit(space, measure, floor, 1, effort), floor)
+  return { space: { ideals, hosts, links, factor: new Float64Array(hosts.count).fill(1) }, measure }
 }
 
 /**
@@ -93,10 +114,14 @@ export function leastMemory(problem: Problem, effort: Effort): Solution {
 export function latencySearch(search: TimeSearch, effort: Effort): (limitUs: number) => Answer {
   const { problem, space, measure, delays } = search
   const floor = latencyFloor(problem)
-  const all = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments)
-  const segments = all ?? thinned(search, effort)
-  const isExact = all !== undefined && space.ideals.isComplete && problem.shape === 'chain'
+  let segments: Segments | undefined
+  let isExact = space.ideals.isComplete && problem.shape === 'chain'
   return (limitUs) => {
+    if (segments === undefined) {
+      const all = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments)
+      isExact &&= all !== undefined
+      segments = all ?? thinned(search, effort)
+    }
     const limit = Math.min(limitUs, noLimitUs)
     let { path, lowerBound } = quickest(space, segments, delays, limit, effort)
     // Not found in time: any path that is found in a hurry is better than none.

@@ -5,7 +5,7 @@
 
 import type { Duplex } from 'node:stream'
 import type { Cancel, Clock } from '#shared/clock.js'
-import { concat } from '#shared/bytes.js'
+import { concat, lengthOf } from '#shared/bytes.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import { deviceIdOf, idBytes, type DeviceId } from '#shared/ids.js'
 import { maxFrameBytes } from '#shared/protocol/frame.js'
@@ -289,7 +289,10 @@ export class DirectLinks {
   }
 }
 
-/** Writes frames to a stream without joining their pieces. */
+/** A frame up to this size is joined into one piece: the copy costs less than what the stream does for every piece. */
+const joinedBytes = 32 << 10
+
+/** Writes frames to a stream, the large ones without joining their pieces. */
 class DirectCarrier implements Carrier {
   readonly kind = 'direct'
   readonly reliable = true
@@ -305,14 +308,19 @@ class DirectCarrier implements Carrier {
   }
 
   sendFrame(sealed: readonly Uint8Array[]): void {
+    const length = recordLength(sealed)
+    if (lengthOf(sealed) <= joinedBytes) {
+      this.#stream.write(concat([length, ...sealed]))
+      return
+    }
     this.#stream.cork()
-    this.#stream.write(recordLength(sealed))
+    this.#stream.write(length)
     for (const part of sealed) this.#stream.write(part)
     this.#stream.uncork()
   }
 
   sendControl(sealed: readonly Uint8Array[]): void {
-    this.#stream.write(concat([recordLength(sealed), ...sealed]))
+    this.sendFrame(sealed)
   }
 }
 

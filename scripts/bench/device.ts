@@ -11,7 +11,7 @@ import { systemClock } from '#shared/clock.js'
 import { nodeAeads } from '#shared/crypto/aead.js'
 import { newIdentity } from '#shared/crypto/identity.js'
 import { newDeviceId, type DeviceId, type FleetId } from '#shared/ids.js'
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import { systemRandom } from '#shared/random.js'
 import { nullAeads } from './null-sealer.js'
 import { serve, type Handlers } from './processes.js'
@@ -26,7 +26,7 @@ export interface JoinOptions {
   readonly engine: EngineMode | 'auto'
 }
 
-freeBuffersAtOnce()
+tuneV8()
 
 let device: Device | undefined
 

@@ -95,6 +95,8 @@ function rounded(value: number): number {
 export interface Output {
   begin(environment: Environment): void
   figure(figure: Figure): void
+  /** A peer that was not there to be compared with, and what would bring it in. */
+  absent(peer: string, remedy: string): void
   end(): void
 }
 
@@ -110,6 +112,7 @@ export function jsonOutput(): Output {
       if (figure.bar?.isMet === false) missed++
       say(figure)
     },
+    absent: (peer, remedy) => say({ absent: peer, remedy }),
     end: () => say({ figures, barsMissed: missed }),
   }
 }
@@ -117,6 +120,7 @@ export function jsonOutput(): Output {
 /** Tables for people on stdout, one a case, when all is done. */
 export function tableOutput(): Output {
   const rows = new Map<string, string[][]>()
+  const missing: string[] = []
   return {
     begin({ node, onnxRuntime, system, cpu, cores, load }) {
       process.stdout.write(`Node ${node}, ONNX Runtime ${onnxRuntime}, ${system}, ${cores} x ${cpu}, load ${load}\n`)
@@ -125,10 +129,12 @@ export function tableOutput(): Output {
       const title = `${figure.bench}: ${figure.case}`
       rows.set(title, [...(rows.get(title) ?? []), rowOf(figure)])
     },
+    absent: (peer, remedy) => void missing.push(`\nabsent: ${peer} (${remedy})\n`),
     end() {
       for (const [title, lines] of rows) {
         process.stdout.write(`\n${title}\n${table([heads, ...lines], [1, 3, 5, 6, 8, 9])}`)
       }
+      process.stdout.write(missing.join(''))
     },
   }
 }

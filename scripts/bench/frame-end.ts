@@ -9,7 +9,7 @@ import { tcpTransport } from '#device/link/transport.js'
 import { systemClock } from '#shared/clock.js'
 import { nodeAeads } from '#shared/crypto/aead.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import type { WireTensor } from '#shared/protocol/tensors.js'
 import { Channel, defaultWindow } from '#shared/session/channel.js'
 import { Keyring } from '#shared/session/keyring.js'
@@ -56,7 +56,7 @@ const echoStage = 1
 /** Tensors are sent from so many different places of memory, as outputs of an engine would be. */
 const places = 4
 
-freeBuffersAtOnce()
+tuneV8()
 
 const ends = new Map<HopKind, End>()
 const tensors = new Map<number, WireTensor[]>()

@@ -2,7 +2,7 @@
 
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { EngineMode } from '#device/runtime/engine.js'
-import { freeBuffersAtOnce } from '#shared/memory.js'
+import { tuneV8 } from '#shared/v8.js'
 import { fail } from '#shared/report.js'
 import { jsonOutput, tableOutput, type Output } from './figure.js'
 import { environment } from './machine.js'
@@ -14,18 +14,22 @@ interface Flags {
   readonly models: readonly NetworkName[]
   readonly devices: readonly number[]
   readonly engine: EngineMode | 'auto'
+  readonly pipeedge?: string
+  readonly dnnPartitioning?: string
+  readonly svg?: string
 }
 
 const benches = {
   frame: async (output: Output, flags: Flags) => (await import('./frame.js')).benchFrame(output, flags),
   prediction: async (output: Output, flags: Flags) => (await import('./prediction.js')).benchPrediction(output, flags),
   pipeline: async (output: Output, flags: Flags) => (await import('./pipeline.js')).benchPipeline(output, flags),
+  planner: async (output: Output, flags: Flags) => (await import('./planner.js')).benchPlanner(output, flags),
 }
 type BenchName = keyof typeof benches
 
 const maxDevices = 32
 
-freeBuffersAtOnce()
+tuneV8()
 
 const program = new Command('bench')
   .description('measures Tessera on this machine')
@@ -39,6 +43,12 @@ const program = new Command('bench')
   .addOption(
     new Option('--engine <where>', 'where devices run inference').choices(['auto', 'worker', 'inline']).default('auto'),
   )
+  .option('--pipeedge <dir>', 'where usc-isi/PipeEdge is, with its built sched-pipeline: a peer of the planner')
+  .option(
+    '--dnn-partitioning <dir>',
+    'where msr-fiddle/dnn-partitioning is, with its built dp.exe: a peer of the planner',
+  )
+  .option('--svg <file>', "where the plot of the planner's cost goes")
   .exitOverride()
   .action(async (name: string, flags: Flags) => {
     if (!Object.hasOwn(benches, name)) {

@@ -24,11 +24,11 @@ export interface PipelineOptions {
   readonly quick: boolean
 }
 
-/** One run lasts so long: some 50 requests of L, hundreds of the others. */
-const forMs = { L: 2400, M: 1200, S: 1000 } as const
+/** One run lasts so long: some 40 requests of L, hundreds of the others. */
+const forMs = { L: 2000, M: 1200, S: 1000 } as const
 const quickForMs = 200
-/** L costs so much that what surrounds it counts for little. */
-const warmUpRuns = { L: 1, M: 3, S: 4 } as const
+/** L costs so much that what surrounds it counts for little; of S, V8 compiles what it calls during 2,000 requests. */
+const warmUpRuns = { L: 1, M: 4, S: 8 } as const
 /** Processes are started anew so often, as one instance may be slow for its whole life. */
 const instances = 2
 const roundsPerInstance = 4

@@ -47,8 +47,8 @@ export interface ChannelEvents {
    * the link stays.
    */
   onActivation(arrival: Arrival): void
-  /** The peer is done with these requests: whoever waits upstream can be told. */
-  onSettled(requests: readonly RequestKey[]): void
+  /** `by` is done with these requests: when all are to whom they went, whoever waits upstream can be told. */
+  onSettled(requests: readonly RequestKey[], by: DeviceId): void
 }
 
 /** What measures the link. */
@@ -77,7 +77,7 @@ const noTask = new Uint8Array(16)
  * So long may news for the peer wait for more: a message costs as much as a small frame. The peer holds its items so much
  * longer, but is not kept from sending: when a quarter of its window, or so many requests, are to be told of, it hears at once.
  */
-export const flowDelayMs = 10
+export const flowDelayMs = 25
 const maxUntoldSettled = 64
 /** How often a carrier that may lose frames is looked after. */
 const resendCheckMs = 250
@@ -307,7 +307,7 @@ export class Channel {
       for (const [client, run, requests] of settled) {
         for (const item of this.#backlog.acknowledged(deviceIdOf(client), run, requests, nowMs)) keys.push(item)
       }
-      if (keys.length > 0) this.#events.onSettled(keys)
+      if (keys.length > 0) this.#events.onSettled(keys, this.peer)
       this.pump()
     } else if (message[0] === controlType.ratchet) {
       const { epoch, ordinal } = opened

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { ProfileStore } from '#broker/fleet/profiles.js'
 import { noProfiles, withDevice, type DeviceProfile, type Profiles } from '#broker/planner/profile.js'
+import { devicesIn, type Plan } from '#broker/planner/plan.js'
 import { SteppedClock } from '#shared/clock.js'
 import { Fleet } from '#test/fleet.js'
 import { digits, Judge } from '../support/digits.js'
@@ -36,18 +37,18 @@ t.test(
     await fleet.during(client.ready())
     const { stages, certificate, cost, model } = fleet.hub.choice!
     t.strictSame(
-      deployment.plan.stages.map(({ device }) => device),
-      stages.map(({ device }) => device),
+      deployment.plan.stages.map(({ holders }) => holders.map(({ device }) => device)),
+      stages.map(({ devices }) => devices),
       'the plan is what was chosen',
     )
     t.strictSame(
-      deployment.cut.segments.map(({ from, to }) => [from, to]),
+      deployment.cut.stages.map(({ nodes }) => [nodes[0], nodes.at(-1)! + 1]),
       stages.map(({ from, to }) => [from, to]),
     )
     t.equal(certificate!.gap, 0, 'proven best')
     const total = model.nodeUs.reduce((sum, us) => sum + us, 0)
     t.ok(stages.length === 3 && cost.periodUs < total * 0.65, 'faster than any one of them')
-    const slow = stages.find(({ device }) => device === fleet.devices[1]!.id)!
+    const slow = stages.find(({ devices }) => devices.includes(fleet.devices[1]!.id))!
     const shareOf = ({ from, to }: { from: number; to: number }): number =>
       model.nodeUs.slice(from, to).reduce((sum, us) => sum + us, 0) / total
     t.ok(shareOf(slow) < 0.25, 'the slow one has little to do')
@@ -82,7 +83,7 @@ t.test(
     await fleet.during(client.ready())
     t.match(await fleet.during(fleet.hub.reconsider()), { do: 'keep' })
     t.equal(await fleet.during(fleet.hub.changeOver()), undefined, 'there is nothing to change over to')
-    const gone = fleet.devices.find(({ id }) => id === before.plan.stages[0]!.device)!
+    const gone = fleet.devices.find(({ id }) => id === before.plan.stages[0]!.holders[0]!.device)!
     await fleet.during(gone.kill())
     await fleet.until(() => fleet.hub.decision?.do === 'switch')
     const decision = fleet.hub.decision!
@@ -94,12 +95,13 @@ t.test(
     const after = (await fleet.during(fleet.hub.changeOver()))!
     await fleet.during(fleet.hub.ready(60_000))
     t.strictSame(
-      after.plan.stages.map(({ device }) => device),
+      devicesIn(after.plan),
       decision.to!.holdings.map(({ device }) => device),
     )
-    for (const stage of after.plan.stages) {
+    const holdersIn = ({ stages }: Plan) => stages.flatMap(({ holders }) => holders)
+    for (const stage of holdersIn(after.plan)) {
       const isMoved = decision.moves.some(({ device }) => device === stage.device)
-      const file = before.plan.stages.find(({ device }) => device === stage.device)?.segment
+      const file = holdersIn(before.plan).find(({ device }) => device === stage.device)?.segment
       t.equal(file === stage.segment, !isMoved, 'a device that keeps its nodes keeps its sealed file')
     }
     const judge = await Judge.of(after, workload)
@@ -117,12 +119,12 @@ t.test('a device that has become slow is left after a while, and not for a gain 
   const { stages } = fleet.hub.choice!
   const slow = stages[0]!
   setSpeed(
-    fleet.devices.findIndex(({ id }) => id === slow.device),
+    fleet.devices.findIndex(({ id }) => id === slow.devices[0]),
     1.02,
   )
   t.match(await fleet.during(fleet.hub.reconsider()), { do: 'keep' })
   setSpeed(
-    fleet.devices.findIndex(({ id }) => id === slow.device),
+    fleet.devices.findIndex(({ id }) => id === slow.devices[0]),
     30,
   )
   const first = (await fleet.during(fleet.hub.reconsider()))!

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { transferable, type StageEngine } from '#device/runtime/engine.js'
-import { maxRetainedBytes, Stage, unclaimedMs, type StagePlace } from '#device/runtime/stage.js'
+import type { StagePlace } from '#device/runtime/legs.js'
+import { maxRetainedBytes, Stage, unclaimedMs } from '#device/runtime/stage.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import type { Feeds } from '#shared/onnx/session.js'
@@ -12,6 +13,7 @@ import { WatchedClock } from '#test/support/pipeline-world.js'
 const client: DeviceId = 'd000000000000000000000000000000aa'
 const upstream: DeviceId = 'd000000000000000000000000000000bb'
 const stranger: DeviceId = 'd000000000000000000000000000000cc'
+const downstream: DeviceId = 'd000000000000000000000000000000dd'
 const run = new Uint8Array(8)
 const port = (name: string, more: Partial<Port> = {}): Port => ({ name, dtype: 'float32', shape: [2], ...more })
 const tensor = (name: string, values = [1, 2], dtype = 'float32'): WireTensor => ({
@@ -31,6 +33,7 @@ function stageOf(
 ) {
   const clock = new WatchedClock()
   const sent: Activation[] = []
+  const told: [DeviceId, number][] = []
   const settled: [DeviceId, number][] = []
   let isClosed = false
   const engine: StageEngine = {
@@ -43,7 +46,8 @@ function stageOf(
   }
   const events = {
     refuse: undefined as ((activation: Activation) => Refusal | undefined) | undefined,
-    send: (activation: Activation): void => {
+    send: (activation: Activation, to: DeviceId): void => {
+      told.push([to, activation.request])
       const refusal = events.refuse?.(activation)
       if (refusal !== undefined) throw refusal
       sent.push(activation)
@@ -53,10 +57,8 @@ function stageOf(
   const whole: StagePlace = {
     plan: 7,
     stage: 1,
-    stages: 3,
-    upstream,
-    receives: [port('x')],
-    sends: [port('y')],
+    takes: [{ stage: 0, devices: [upstream], tensors: [port('x')] }],
+    sends: [{ stage: 2, devices: [downstream], tensors: [port('y')] }],
     runInputs: [port('x')],
     runOutputs: [port('y')],
     ...place,
@@ -66,9 +68,12 @@ function stageOf(
   return {
     clock,
     sent,
+    told,
     settled,
     events,
     stage,
+    /** The next stage, or somebody else, has settled these. */
+    settle: (keys: readonly RequestKey[], by = downstream): void => stage.settled(keys, by),
     taken,
     get isClosed() {
       return isClosed
@@ -94,7 +99,7 @@ const valuesOf = ({ data }: WireTensor): number[] => [...new Float32Array(Uint8A
 t.test(
   'a request is computed, passed on with its hop, and settled upstream only when it is settled downstream',
   async (t) => {
-    const { stage, sent, settled, taken, arrive, key } = stageOf()
+    const { stage, sent, settled, settle, taken, arrive, key } = stageOf()
     arrive(4)
     await turns()
     t.strictSame(
@@ -105,10 +110,10 @@ t.test(
     t.ok(taken.includes(4))
     t.strictSame(settled, [])
     t.equal(stage.retained, 1)
-    stage.settled([key(4)])
+    settle([key(4)])
     t.strictSame(settled, [[upstream, 4]])
     t.strictSame([stage.retained, stage.open, stage.queued], [0, 0, 0])
-    stage.settled([key(4), key(99)])
+    settle([key(4), key(99)])
     t.equal(stage.retained, 0, 'what is settled again, or was never here, counts for nothing')
   },
 )
@@ -116,13 +121,13 @@ t.test(
 t.test(
   'a copy is not computed again: before the result it is dropped, after it the sender hears that it is settled',
   async (t) => {
-    const { stage, sent, settled, taken, arrive, key } = stageOf()
+    const { stage, sent, settled, settle, taken, arrive, key } = stageOf()
     arrive(0)
     arrive(0)
     t.strictSame(taken, [0, 0], 'the copy left the queue at once, too')
     await turns()
     arrive(0)
-    stage.settled([key(0)])
+    settle([key(0)])
     arrive(0)
     await turns()
     t.equal(sent.length, 1)
@@ -144,7 +149,11 @@ t.test(
       return outputs
     }
     const { sent, arrive } = stageOf(
-      { receives: both, runInputs: [port('x'), port('both')], sends: [port('skip'), port('y'), port('both')] },
+      {
+        takes: [{ stage: 0, devices: [upstream], tensors: both }],
+        runInputs: [port('x'), port('both')],
+        sends: [{ stage: 2, devices: [downstream], tensors: [port('skip'), port('y'), port('both')] }],
+      },
       greedy,
     )
     // All in one buffer, as they come off the wire.
@@ -194,7 +203,7 @@ t.test('a wrong tensor is the failure of its request, told downstream, and harms
 
 t.test('a port whose shape depends on values takes any shape of its type', async (t) => {
   const { sent, arrive } = stageOf({
-    receives: [port('x', { varies: true })],
+    takes: [{ stage: 0, devices: [upstream], tensors: [port('x', { varies: true })] }],
     runInputs: [port('x', { varies: true })],
   })
   arrive(0, { tensors: [tensor('x', [1, 2, 3, 4])] })
@@ -231,13 +240,13 @@ t.test('a failure from before is passed on without any work', async (t) => {
 })
 
 t.test('an output that no frame can carry becomes a failure that one can', async (t) => {
-  const { stage, sent, events, arrive, key } = stageOf()
+  const { stage, sent, settle, events, arrive, key } = stageOf()
   events.refuse = ({ failure }) => (failure === undefined ? new Refusal('over-limit', 'too large') : undefined)
   arrive(0)
   await turns()
   t.match(sent[0]!.failure, { code: 'over-limit', message: 'stage 1: too large' })
   t.strictSame(sent[0]!.tensors, [])
-  stage.settled([key(0)])
+  settle([key(0)])
   t.equal(stage.open, 0)
 })
 
@@ -249,11 +258,14 @@ t.test(
     t.throws(() => arrive(0, { stage: 2 }), { code: 'not-allowed' })
     t.throws(() => arrive(0, {}, stranger), { code: 'not-allowed' })
     t.throws(() => arrive(0, {}, client), { code: 'not-allowed' })
-    t.throws(() => arrive(0, { hops: [] }), { code: 'bad-message' })
+    const hop = { stage: 0, queuedUs: 0, computeUs: 0, sealUs: 0 }
+    for (const hops of [[{ ...hop, stage: 1 }], [hop, hop], [{ ...hop, stage: 5 }]]) {
+      t.throws(() => arrive(0, { hops }), { code: 'bad-message' })
+    }
     t.throws(() => arrive(2000, { low: 3 }), { code: 'over-limit' })
     t.strictSame([stage.open, stage.queued, settled.length], [0, 0, 0])
 
-    const first = stageOf({ stage: 0, upstream: undefined })
+    const first = stageOf({ stage: 0, takes: [{ stage: 3, devices: [], tensors: [port('x')] }] })
     t.throws(() => first.arrive(0, {}, stranger), { code: 'not-allowed' }, 'a client speaks for itself only')
     const full = Array.from({ length: 256 }, (_, stage) => ({ stage, queuedUs: 0, computeUs: 0, sealUs: 0 }))
     t.throws(() => first.arrive(0, { hops: full }, client), { code: 'bad-message' })
@@ -298,19 +310,22 @@ t.test(
     for (let i = 0; i < 40; i++) await turns()
     t.equal(many.stage.retained, 1024)
     t.equal(many.stage.queued, 500)
-    many.stage.settled([many.key(0), many.key(1)])
+    many.settle([many.key(0), many.key(1)])
     await turns()
     t.strictSame([many.stage.retained, many.stage.queued], [1024, 498], 'for each that is settled one more')
 
     const large = new Uint8Array(maxRetainedBytes / 2)
-    const big = stageOf({ sends: [port('y', { varies: true })] }, async () => ({
-      y: { dtype: 'uint8', shape: [large.length], data: large },
-    }))
+    const big = stageOf(
+      { sends: [{ stage: 2, devices: [downstream], tensors: [port('y', { varies: true })] }] },
+      async () => ({
+        y: { dtype: 'uint8', shape: [large.length], data: large },
+      }),
+    )
     for (let request = 0; request < 9; request++) big.arrive(request)
     for (let i = 0; i < 10; i++) await turns()
     t.ok(big.stage.retained <= 3, `${big.stage.retained} large results`)
     for (let request = 0; request < 9; request++) {
-      big.stage.settled([big.key(request)])
+      big.settle([big.key(request)])
       await turns()
     }
     t.strictSame([big.sent.length, big.stage.open], [9, 0])

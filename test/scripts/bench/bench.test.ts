@@ -33,7 +33,7 @@ async function figuresOf(t: Test, ...given: string[]): Promise<Figure[]> {
   t.match(first, {
     environment: { node: process.version, onnxRuntime: String, cpu: String, cores: Number, load: Number },
   })
-  const figures = rest.slice(0, -1) as Figure[]
+  const figures = rest.slice(0, -1).filter((line) => !('absent' in (line as object))) as Figure[]
   t.match(rest.at(-1), {
     figures: figures.length,
     barsMissed: figures.filter(({ bar }) => bar?.isMet === false).length,
@@ -66,6 +66,27 @@ t.test('frame says what a sealed hop costs beside plain framing, raw TCP, itself
     ],
   )
 })
+
+t.test(
+  'planner says what plans cost and how far they may be from the best, and which peers were not there',
+  async (t) => {
+    const figures = await figuresOf(t, 'planner')
+    t.match(
+      figures
+        .filter(({ figure, bar }) => figure === 'gap' && bar !== undefined)
+        .map(({ bar, value }) => [bar?.atMost, value]),
+      [
+        [0, 0],
+        [0, 0],
+        [0, 0],
+      ],
+    )
+    t.ok(figures.some(({ case: of }) => of.startsWith('growth, ')))
+    const { lines } = await bench('planner', '--quick')
+    for (const peer of ['PipeEdge', 'dnn-partitioning'])
+      t.ok(lines.some((line) => line.startsWith(`absent: ${peer} (--`)))
+  },
+)
 
 t.test(
   'pipeline compares real devices with replicas, one process, a naive build, no cipher and the relay',
