@@ -23,13 +23,12 @@ import { Live, notLive } from './live.js'
 import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './models/catalogue.js'
 import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
 import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
-import type { LiveModel } from './planner/live.js'
 import { partition } from './planner/partition.js'
 import { devicesIn, roomForClients, type Plan } from './planner/plan.js'
 import type { Cost, Objective } from './planner/problem.js'
 import type { Profiles } from './planner/profile.js'
 import type { Decision } from './planner/replan.js'
-import type { Choice } from './planning.js'
+import { layoutOf, type Choice, type Goal } from './planning.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
@@ -80,10 +79,12 @@ export interface DeployRequest {
   /** Where external data of the model may lie. */
   readonly folder?: string
   readonly level?: Level
-  /** Into so many stages in a row, one for each of the first devices that are here; 1 unless given. */
+  /** Into so many stages in a row, one for each of the first devices that are here. */
   readonly stages?: number
   /** In place of `stages`: the best plan for the devices that are here, by what was measured of them. */
   readonly objective?: Objective
+  /** For an objective: devices that may hold one and the same stage, and take its requests in turn. 1 unless given. */
+  readonly maxReplicas?: number
   /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
   readonly at?: readonly number[]
   /** In place of `stages`: who does what, decided when the graph is known. */
@@ -108,7 +109,7 @@ export class Hub {
   readonly #briefing: Briefing
   /** Measures, chooses and watches, where it is wanted. */
   readonly #live: Live | undefined
-  /** Of the plan in force, by device and nodes. */
+  /** Of the plan in force, by device and the segment's SHA-256. */
   #sealed = new Map<string, SealedSegment>()
   #request: DeployRequest | undefined
   readonly #watchers = new Set<() => void>()
@@ -262,7 +263,7 @@ export class Hub {
    * `device-lost` for too few devices, `cannot-plan` where the objective cannot be had.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    return this.#deploy(request, (model, objective) => this.#live!.choose(model, objective))
+    return this.#deploy(request, (model, goal) => this.#live!.choose(model, goal))
   }
 
   /** Puts the plan in force that the last decision is for; `undefined` where it is to stay. Throws what `deploy` throws. */
@@ -274,41 +275,38 @@ export class Hub {
 
   async #deploy(
     request: DeployRequest,
-    choose: (model: LiveModel, objective: Objective) => Promise<Choice>,
+    choose: (facts: ModelFacts, goal: Goal) => Promise<Choice>,
   ): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages = 1, at, objective } = request
+    const { name, model, sample, folder, level = 'all', stages = 1, at, objective, maxReplicas } = request
     const { random, aeads } = this.#options
-    const online = this.#registry.available().map(({ id }) => id)
     if (objective !== undefined) await this.#beMeasured()
-    else if (request.layout === undefined && online.length < stages) {
+    const online = this.#registry.available().map(({ id }) => id)
+    const isInARow = request.layout === undefined && objective === undefined
+    if (isInARow && online.length < stages) {
       throw new Refusal(
         'device-lost',
         `${stages} devices are needed for ${stages} segments, ${online.length} are online: start more or ask for fewer`,
       )
     }
     let choice: Choice | undefined
-    const layoutOf = async (facts: ModelFacts): Promise<Layout> => {
-      if (request.layout !== undefined) return request.layout(facts)
-      if (objective === undefined) return inARow(facts, at ?? partition(facts, stages), online)
-      choice = await choose(facts, objective)
-      const cuts = choice.stages.slice(1).map(({ from }) => from)
-      return inARow(
-        facts,
-        cuts,
-        choice.stages.map(({ device }) => device),
-      )
-    }
+    const decide =
+      request.layout ??
+      (async (facts: ModelFacts) => {
+        if (objective === undefined) return inARow(facts, at ?? partition(facts, stages), online)
+        choice = await choose(facts, { objective, ...(maxReplicas === undefined ? {} : { maxReplicas }) })
+        return layoutOf(choice)
+      })
     let layout: Layout | undefined
     const cut = await (this.#options.cutsInline === true ? cutModel : cutModelInWorker)(
       {
         model,
         level,
-        timed: objective !== undefined || request.layout !== undefined || (at === undefined && stages > 1),
+        timed: !isInARow || (at === undefined && stages > 1),
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
       async (facts) => {
-        layout = await layoutOf(facts)
+        layout = await decide(facts)
         checkLayout(layout, facts.hash, new Set(this.#registry.available().map(({ id }) => id)))
         return layout
       },
@@ -319,9 +317,10 @@ export class Hub {
     const kept = new Map<string, SealedSegment>()
     const sealed = cut.stages.map((segment, index) => {
       const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
+      const bytes = toHex(sha256(segment.model))
       const made = holders[index]!.map((device) => {
-        const which = `${device} ${toHex(sha256(segment.model))}`
         // A device that keeps its nodes keeps its file: nothing is delivered.
+        const which = `${device} ${bytes}`
         const file = this.#sealed.get(which) ?? sealSegment({ device, ...of }, random, aeads)
         kept.set(which, file)
         return file
@@ -366,15 +365,14 @@ export class Hub {
    * Throws `Refusal`: `cannot-plan` for a hub that has nothing measured, what a device says, `timed-out`.
    */
   async timeStages(): Promise<void> {
-    const { plan } = this
     if (this.#live === undefined) throw notLive()
-    const stages = plan?.stages.flatMap(({ holders, runInputs, runOutputs }) =>
+    const stages = (this.plan?.stages ?? []).flatMap(({ holders, runInputs, runOutputs }) =>
       holders.flatMap(({ device, segment }) => {
         const sealed = this.#delivery.segmentsOf(device).find(({ file }) => file === segment)
-        return sealed === undefined ? [] : [{ device, sealed, runInputs, runOutputs }]
+        return sealed === undefined ? [] : [{ sealed, runInputs, runOutputs }]
       }),
     )
-    await this.#live.timeStages(stages ?? [])
+    await this.#live.timeStages(stages)
   }
 
   /**

@@ -6,14 +6,14 @@
 import { every, type Cancel } from '#shared/clock.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
+import type { Port } from '#shared/onnx/tensor.js'
 import type { Assigned, Birth, Status, StageTelemetry } from '#shared/protocol/messages.js'
 import type { Measured } from '#shared/protocol/measuring.js'
 import type { SealedSegment } from './models/delivery.js'
 import type { LiveModel } from './planner/live.js'
-import type { PlannedStage } from './planner/plan.js'
-import type { Cost, Objective } from './planner/problem.js'
+import type { Cost } from './planner/problem.js'
 import type { Decision } from './planner/replan.js'
-import { Planning, type Choice, type PlanningOptions } from './planning.js'
+import { Planning, type Choice, type Goal, type PlanningOptions } from './planning.js'
 import { Survey, type SurveyOptions } from './survey.js'
 
 /** How often an uneasy plan is looked at again. */
@@ -87,8 +87,8 @@ export class Live {
     this.survey.reported(id, report)
   }
 
-  choose(model: LiveModel, objective: Objective): Promise<Choice> {
-    return this.#planning.choose(model, objective)
+  choose(model: LiveModel, goal: Goal): Promise<Choice> {
+    return this.#planning.choose(model, goal)
   }
 
   /** A choice is in force; without one, a plan that was told. */
@@ -102,14 +102,15 @@ export class Live {
 
   /** Has the segments of a plan timed where they are, one after the other. Throws what `Survey.timeSegment` throws. */
   async timeStages(
-    stages: readonly (Pick<PlannedStage, 'runInputs' | 'runOutputs'> & {
-      readonly device: DeviceId
+    stages: readonly {
       readonly sealed: SealedSegment
-    })[],
+      readonly runInputs: readonly Port[]
+      readonly runOutputs: readonly Port[]
+    }[],
   ): Promise<void> {
-    for (const { device, sealed, runInputs, runOutputs } of stages) {
-      const { computeNs, peakBytes } = await this.survey.timeSegment(sealed, { runInputs, runOutputs })
-      this.#planning.timed(device, computeNs / 1000, 'order', peakBytes)
+    for (const { sealed, ...ports } of stages) {
+      const { computeNs, peakBytes } = await this.survey.timeSegment(sealed, ports)
+      this.#planning.timed(sealed.device, computeNs / 1000, 'order', peakBytes)
     }
   }
 

@@ -49,8 +49,8 @@ async function main(): Promise<void> {
 }
 
 /** Waits for the devices, then until each has its stage. What goes wrong at a device is told, and waited for to mend. */
-async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<void> {
-  const { stages = 1 } = request
+async function deployWhenPossible(hub: Hub, request: StagesRequest): Promise<void> {
+  const { stages } = request
   say(`waiting for ${stages} devices to deploy '${request.name}'`)
   let online = 0
   for (let isDeployed = false; !isDeployed;) {

@@ -10,8 +10,10 @@ import type { Log } from '#shared/log.js'
 import type { Assigned, StageTelemetry } from '#shared/protocol/messages.js'
 import type { ProfileStore } from './fleet/profiles.js'
 import type { Registry } from './fleet/registry.js'
+import { range } from '#shared/onnx/extract.js'
 import { costOf } from './planner/cost.js'
 import { isLasting, look, type Drift } from './planner/drift.js'
+import type { Layout } from './planner/layout.js'
 import { placementOf, poseLive, stagesOf, type LiveModel, type LiveProblem, type LiveStage } from './planner/live.js'
 import { isLegal, valueOf } from './planner/objective.js'
 import { search } from './planner/optimiser.js'
@@ -33,10 +35,17 @@ export interface PlanningOptions {
   readonly log: Log
 }
 
+/** What is asked of a plan. */
+export interface Goal {
+  readonly objective: Objective
+  /** Devices that may hold one and the same stage, and take its requests in turn; 1 unless given: each has a piece of its own. */
+  readonly maxReplicas?: number
+}
+
 /** A plan as it was chosen. */
 export interface Choice {
   readonly model: LiveModel
-  readonly objective: Objective
+  readonly goal: Goal
   readonly stages: readonly LiveStage[]
   readonly cost: Cost
   /** Absent for a plan that was told, not searched. */
@@ -77,9 +86,10 @@ export class Planning {
    * The best plan for the devices that are here, or those `among` them, by what is known of them. Throws
    * `Refusal('cannot-plan')`.
    */
-  async choose(model: LiveModel, objective: Objective, among?: readonly DeviceId[]): Promise<Choice> {
-    const posed = this.#posed(model, among)
-    const { placement, cost, certificate } = await search({ problem: posed.problem, objective }, this.#options.isInline)
+  async choose(model: LiveModel, goal: Goal, among?: readonly DeviceId[]): Promise<Choice> {
+    const posed = this.#posed(model, among, goal.maxReplicas)
+    const asked = { problem: posed.problem, objective: goal.objective }
+    const { placement, cost, certificate } = await search(asked, this.#options.isInline)
     const stages = stagesOf(
       posed,
       placement,
@@ -87,7 +97,7 @@ export class Planning {
       (from, to) => bytesOf(model, from, to),
       this.#held,
     )
-    return { model, objective, stages, cost, certificate }
+    return { model, goal, stages, cost, certificate }
   }
 
   /** What these stages would cost by what is known now; `undefined` where one of their devices is not here or unknown. */
@@ -106,13 +116,17 @@ export class Planning {
     if (isChange) this.#switchedAtMs.push(nowMs)
     if (this.#changedAtMs === 0) this.#changedAtMs = nowMs
     this.#watched = new Map(
-      choice.stages.map((stage) => [
-        stage.device,
-        { stage, expectedUs: this.#expectedUs(choice.model, stage), seen: undefined, drift: undefined },
-      ]),
+      choice.stages.flatMap((stage) =>
+        stage.devices.map((device): [DeviceId, Watched] => [
+          device,
+          { stage, expectedUs: this.#expectedUs(choice.model, stage, device), seen: undefined, drift: undefined },
+        ]),
+      ),
     )
     // Devices keep the file of their stage only.
-    for (const { from, to, device } of choice.stages) this.#held.set(device, new Set([nameOf(choice.model, from, to)]))
+    for (const { from, to, devices } of choice.stages) {
+      for (const device of devices) this.#held.set(device, new Set([nameOf(choice.model, from, to)]))
+    }
   }
 
   /** There is another plan, not one of ours. */
@@ -196,18 +210,18 @@ export class Planning {
   async reconsider(): Promise<{ readonly decision: Decision; readonly choice?: Choice } | undefined> {
     const { choice } = this
     if (choice === undefined) return undefined
-    const { model, objective, stages } = choice
+    const { model, goal, stages } = choice
     const changes = this.#changes.splice(0)
     const candidates: { arrangement: Arrangement; choice: Choice }[] = []
-    for (const devices of [undefined, stages.map(({ device }) => device)]) {
-      const other = await where(() => this.choose(model, objective, devices))
+    for (const devices of [undefined, stages.flatMap((stage) => stage.devices)]) {
+      const other = await where(() => this.choose(model, goal, devices))
       if (other !== undefined) candidates.push({ arrangement: this.#arranged(model, other), choice: other })
     }
     const now = await where(() => this.value(model, stages))
     const { decision, waiting } = decide(
       {
         changes,
-        current: this.#arranged(model, { stages, objective, ...(now === undefined ? {} : { cost: now }) }),
+        current: this.#arranged(model, { stages, goal, ...(now === undefined ? {} : { cost: now }) }),
         candidates: candidates.map(({ arrangement }) => arrangement),
         held: this.#held,
         deliveryByteUs,
@@ -223,30 +237,42 @@ export class Planning {
     return to === undefined ? { decision } : { decision, choice: to }
   }
 
-  #posed(model: LiveModel, among?: readonly DeviceId[]): LiveProblem {
+  #posed(model: LiveModel, among?: readonly DeviceId[], maxReplicas = 1): LiveProblem {
     const { registry, store } = this.#options
     const here = registry.available().map(({ id }) => id)
-    return poseLive(model, among === undefined ? here : here.filter((id) => among.includes(id)), store.value)
+    return poseLive(
+      model,
+      among === undefined ? here : here.filter((id) => among.includes(id)),
+      store.value,
+      maxReplicas,
+    )
   }
 
   #arranged(
     model: LiveModel,
-    { stages, objective, cost }: { stages: readonly LiveStage[]; objective: Objective; cost?: Cost },
+    { stages, goal: { objective }, cost }: { stages: readonly LiveStage[]; goal: Goal; cost?: Cost },
   ): Arrangement {
-    const holdings = stages.map(({ from, to, device }) => {
+    const holdings = stages.flatMap(({ from, to, devices }) => {
       const bytes = bytesOf(model, from, to)
-      return { device, segment: nameOf(model, from, to), bytes, loadUs: loadUs.fixed + loadUs.byte * bytes }
+      const held = { segment: nameOf(model, from, to), bytes, loadUs: loadUs.fixed + loadUs.byte * bytes }
+      return devices.map((device) => ({ device, ...held }))
     })
     if (cost === undefined || !isLegal(cost)) return { holdings, valueUs: Infinity }
     // A plan that was chosen to fit is left for what its requests take.
     return { holdings, valueUs: objective.kind === 'memory' ? cost.periodUs : valueOf(cost, objective) }
   }
 
-  #expectedUs(model: LiveModel, { from, to, device }: LiveStage): number {
+  #expectedUs(model: LiveModel, { from, to }: LiveStage, device: DeviceId): number {
     const { problem, blocks, classes } = this.#posed(model, [device])
     const nodeUs = problem.classes[classes.findIndex((devices) => devices.includes(device))]?.nodeUs ?? []
     return nodeUs.reduce((sum, us, i) => sum + (blocks[i]!.from >= from && blocks[i]!.to <= to ? us : 0), 0)
   }
+}
+
+/** What the hub is to make of a choice. */
+export function layoutOf({ model, stages }: Choice): Layout {
+  const laid = stages.map(({ from, to, devices }) => ({ nodes: [...range(from, to)], devices }))
+  return { shape: 'chain', graph: model.hash, stages: laid }
 }
 
 /** The same for the same nodes of the same graph. */

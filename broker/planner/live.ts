@@ -7,7 +7,7 @@ import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import type { NodeWork, ValueWork } from '#shared/onnx/work.js'
 import { linkBetween, nodeUsOn, priced, type DeviceProfile, type Profiles } from './profile.js'
-import type { Crossing, DeviceClass, Link, Placement, Problem, Value } from './problem.js'
+import type { Crossing, DeviceClass, Holding, Link, PlacedStage, Placement, Problem, Value } from './problem.js'
 import { seat, type Held } from './seating.js'
 
 /** A prepared model: what the hub found when it ran it. */
@@ -30,20 +30,26 @@ export interface LiveProblem {
   readonly classes: readonly (readonly DeviceId[])[]
 }
 
-/** A stage of the answer: the nodes `[from, to)` of the model, on a device. */
+/** A stage of the answer: the nodes `[from, to)` of the model, on a device, or on several that take requests in turn. */
 export interface LiveStage {
   readonly from: number
   readonly to: number
-  readonly device: DeviceId
+  readonly devices: readonly DeviceId[]
 }
 
 /** Times that differ by no more are taken to be the same; so are links by twice as much. */
 export const alikeWithin = 0.05
 
 /**
- * The problem for `devices`, those that were measured. Throws `Refusal('cannot-plan')` where none was.
+ * The problem for `devices`, those that were measured; `maxReplicas` of them may take the requests of one stage in turn.
+ * Throws `Refusal('cannot-plan')` where none was.
  */
-export function poseLive(model: LiveModel, devices: readonly DeviceId[], known: Profiles): LiveProblem {
+export function poseLive(
+  model: LiveModel,
+  devices: readonly DeviceId[],
+  known: Profiles,
+  maxReplicas = 1,
+): LiveProblem {
   const borders = [0, ...model.cuts.map(({ at }) => at), model.nodes.length]
   const blocks = borders.slice(1).map((to, index) => ({ from: borders[index]!, to }))
   const measured = devices.flatMap((device) => {
@@ -71,7 +77,7 @@ export function poseLive(model: LiveModel, devices: readonly DeviceId[], known: 
     toClient: groups.map(([first]) => linkOf(first, undefined)),
     regions: [],
     shape: 'chain',
-    maxReplicas: 1,
+    maxReplicas,
     maxParts: 1,
   }
   return { problem, blocks, classes }
@@ -85,24 +91,43 @@ export function stagesOf(
   bytesOf: (from: number, to: number) => number,
   held: Held,
 ): LiveStage[] {
-  const places = stages.map(({ nodes, holding }) => {
-    const from = blocks[nodes[0]!]!.from
-    const { to } = blocks[nodes.at(-1)!]!
-    // The space has neither replicas nor parts.
-    const index = holding.kind === 'one' ? holding.class : -1
-    return { from, to, class: index, segment: nameOf(from, to), bytes: bytesOf(from, to) }
+  const found = stages.map(({ nodes, holding }) => {
+    // The space has no parts.
+    const { class: index, count } = holding.kind === 'replicas' ? holding : { class: classOfOne(holding), count: 1 }
+    return { from: blocks[nodes[0]!]!.from, to: blocks[nodes.at(-1)!]!.to, class: index, count }
   })
-  const seats = seat(places, classes, held)
-  return places.map(({ from, to }, stage) => ({ from, to, device: seats[stage] as DeviceId }))
+  const places = found.flatMap(({ from, to, class: index, count }) =>
+    Array.from({ length: count }, () => ({ class: index, segment: nameOf(from, to), bytes: bytesOf(from, to) })),
+  )
+  const seats = seat(places, classes, held) as DeviceId[]
+  let next = 0
+  return found.map(({ from, to, count }) => ({ from, to, devices: seats.slice(next, (next += count)).sort() }))
 }
 
-/** The placement that has these stages, under another problem of the same model; `undefined` where a device is not in it. */
-export function placementOf({ blocks, classes }: LiveProblem, stages: readonly LiveStage[]): Placement | undefined {
-  const placed = stages.map(({ from, to, device }) => ({
-    nodes: [...blocks.keys()].filter((block) => blocks[block]!.from >= from && blocks[block]!.to <= to),
-    holding: { kind: 'one' as const, class: classes.findIndex((devices) => devices.includes(device)) },
-  }))
-  return placed.every(({ holding }) => holding.class !== -1) ? { stages: placed } : undefined
+function classOfOne(holding: Holding): number {
+  if (holding.kind !== 'one') throw new RangeError(`a stage held by ${holding.kind}`)
+  return holding.class
+}
+
+/**
+ * The placement that has these stages, under another problem of the same model; `undefined` where a device is not in it.
+ * Replicas that are no longer alike count as the slowest of them: requests go to them in turn.
+ */
+export function placementOf(
+  { problem, blocks, classes }: LiveProblem,
+  stages: readonly LiveStage[],
+): Placement | undefined {
+  const timeOf = (index: number): number => problem.classes[index]!.nodeUs.reduce((sum, us) => sum + us, 0)
+  const placed = stages.map(({ from, to, devices }): PlacedStage | undefined => {
+    const found = devices.map((device) => classes.findIndex((others) => others.includes(device)))
+    if (found.length === 0 || found.includes(-1)) return undefined
+    const index = found.reduce((slowest, other) => (timeOf(other) > timeOf(slowest) ? other : slowest))
+    const nodes = [...blocks.keys()].filter((block) => blocks[block]!.from >= from && blocks[block]!.to <= to)
+    const { length: count } = devices
+    return { nodes, holding: count === 1 ? { kind: 'one', class: index } : { kind: 'replicas', class: index, count } }
+  })
+  const isWhole = (stage: PlacedStage | undefined): stage is PlacedStage => stage !== undefined
+  return placed.every(isWhole) ? { stages: placed } : undefined
 }
 
 interface Measured {

@@ -6,7 +6,7 @@ import { partition } from '#broker/planner/partition.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { splitAt } from '#shared/onnx/graph.js'
-import type { Region } from '#shared/onnx/region.js'
+import type { Region } from '#shared/onnx/regions.js'
 
 export type Granularity = 'layer' | 'block'
 

@@ -7,7 +7,7 @@ import { range, rangesOf, segmentPart } from './extract.js'
 import { partsOf } from './part.js'
 import { partPiece, wholePiece, type Piece, type StageModel } from './piece.js'
 import type { Prepared } from './prepare.js'
-import type { Region } from './region.js'
+import type { Region } from './regions.js'
 
 /** How to part a graph. What the first k stages hold must be closed under predecessors, for every k. */
 export interface Split {

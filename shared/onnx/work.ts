@@ -2,7 +2,7 @@
 
 import type { Dataflow } from './dataflow.js'
 import type { Prepared } from './prepare.js'
-import { byteLength } from './tensor.js'
+import { byteLength, type Dtype } from './tensor.js'
 
 export interface NodeWork {
   readonly name: string
@@ -14,6 +14,8 @@ export interface NodeWork {
 
 export interface ValueWork {
   readonly name: string
+  /** `undefined`: it is of a type that cannot be sent (a sequence, say), so that who makes it and who reads it stay together. */
+  readonly dtype: Dtype | undefined
   readonly bytes: number
   /** The node that makes it, or `undefined` for an input of the model. */
   readonly from: number | undefined
@@ -47,7 +49,9 @@ export function valueWork({ flow, ports }: Prepared): ValueWork[] {
   return made.flatMap(([name, from]) => {
     const to = readers.get(name) ?? []
     const isOutput = outputs.has(name)
-    return to.length === 0 && !isOutput ? [] : [{ name, bytes: sizeOf(ports, name), from, to, isOutput }]
+    return to.length === 0 && !isOutput
+      ? []
+      : [{ name, dtype: ports.get(name)?.dtype, bytes: sizeOf(ports, name), from, to, isOutput }]
   })
 }
 

@@ -22,6 +22,7 @@ const model: LiveModel = {
   })),
   values: Array.from({ length: 11 }, (_, i) => ({
     name: `v${i}`,
+    dtype: 'float32' as const,
     bytes: 1000,
     from: i === 0 ? undefined : i - 1,
     to: i === 10 ? [] : [i],
@@ -78,21 +79,24 @@ const telemetry = (frames: number, computeUs: number): StageTelemetry => ({
 
 t.test('work is shared out in proportion to speed, and memory is a limit', async (t) => {
   const { planning, ids } = planned([{ times: 1 }, { times: 4 }])
-  const choice = await planning.choose(model, { kind: 'throughput' })
-  const [fast, slow] = ids.map((id) => choice.stages.find(({ device }) => device === id)!)
+  const choice = await planning.choose(model, { objective: { kind: 'throughput' } })
+  const [fast, slow] = ids.map((id) => choice.stages.find(({ devices }) => devices.includes(id))!)
   t.equal(fast!.to - fast!.from, 8)
   t.equal(slow!.to - slow!.from, 2)
   t.equal(choice.certificate!.gap, 0)
   const small = planned([{ times: 1, memoryBytes: 7e6 }, { times: 4 }])
-  const fits = await small.planning.choose(model, { kind: 'throughput' })
+  const fits = await small.planning.choose(model, { objective: { kind: 'throughput' } })
   t.ok(
-    fits.stages.every(({ from, to, device }) => device !== small.ids[0] || to - from <= 6),
+    fits.stages.every(({ from, to, devices }) => !devices.includes(small.ids[0]!) || to - from <= 6),
     'what it has no memory for',
   )
-  await t.rejects(planned([{ times: 1, memoryBytes: 5e6 }]).planning.choose(model, { kind: 'throughput' }), {
-    code: 'cannot-plan',
-  })
-  await t.rejects(planned([]).planning.choose(model, { kind: 'throughput' }), {
+  await t.rejects(
+    planned([{ times: 1, memoryBytes: 5e6 }]).planning.choose(model, { objective: { kind: 'throughput' } }),
+    {
+      code: 'cannot-plan',
+    },
+  )
+  await t.rejects(planned([]).planning.choose(model, { objective: { kind: 'throughput' } }), {
     code: 'cannot-plan',
     message: /measured/,
   })
@@ -100,28 +104,43 @@ t.test('work is shared out in proportion to speed, and memory is a limit', async
 
 t.test('devices that are alike are one class, and keep what they hold when another one leaves', async (t) => {
   const { planning, registry, ids, clock } = planned([{ times: 1 }, { times: 1.01 }, { times: 1 }, { times: 1.02 }])
-  const first = await planning.choose(model, { kind: 'throughput' })
-  t.equal(first.stages.length, 4)
+  const first = await planning.choose(model, { objective: { kind: 'throughput' } })
+  t.equal(first.stages.flatMap(({ devices }) => devices).length, 4)
   planning.adopted(first, false)
-  const again = await planning.choose(model, { kind: 'throughput' })
+  const again = await planning.choose(model, { objective: { kind: 'throughput' } })
   t.strictSame(again.stages, first.stages, 'the same plan again moves nothing')
-  const [gone] = first.stages
-  registry.note(gone!.device, { state: 'offline' })
-  planning.changed({ kind: 'leave', device: gone!.device })
+  const gone = first.stages[0]!.devices[0]!
+  registry.note(gone, { state: 'offline' })
+  planning.changed({ kind: 'leave', device: gone })
   t.ok(planning.isUneasy)
   clock.step(1000)
   const looked = await planning.reconsider()
   t.equal(looked!.decision.do, 'switch')
-  t.notOk(looked!.choice!.stages.some(({ device }) => device === gone!.device))
+  t.notOk(looked!.choice!.stages.some(({ devices }) => devices.includes(gone)))
   t.match(looked!.decision.because, /has left; the plan in force cannot go on/)
-  for (const { device } of looked!.choice!.stages) t.ok(ids.includes(device))
+  for (const { devices } of looked!.choice!.stages) t.ok(devices.every((device) => ids.includes(device)))
 })
+
+t.test(
+  'devices that are alike take requests in turn where that is permitted, and one that is slower holds them up',
+  async (t) => {
+    const { planning, store, ids } = planned([{ times: 1 }, { times: 1 }, { times: 1.01 }])
+    const { stages, cost } = await planning.choose(model, { objective: { kind: 'throughput' }, maxReplicas: 3 })
+    t.strictSame(stages, [{ from: 0, to: 10, devices: [...ids].sort() }])
+    t.ok(cost.periodUs < 3500, 'a third of one device')
+    const slower = store.value.devices.find(({ device }) => device === ids[1])!
+    store.set(withDevice(store.value, { ...slower, kernels: { conv: 2, matmul: 2, element: 2 } }))
+    t.ok(planning.value(model, stages)!.periodUs > 6500, 'its turn takes as long as two of the others')
+    t.equal(planning.value(model, [{ from: 0, to: 10, devices: ['d00000000000000000000000000000000'] }]), undefined)
+  },
+)
 
 t.test('a stage that takes longer for a while contradicts what is known of its device', async (t) => {
   const { planning, clock, store, ids, events } = planned([{ times: 1 }, { times: 1 }])
-  planning.adopted(await planning.choose(model, { kind: 'throughput' }), false)
+  planning.adopted(await planning.choose(model, { objective: { kind: 'throughput' } }), false)
   const { stages } = planning.choice!
-  const { device, from, to } = stages[0]!
+  const { devices, from, to } = stages[0]!
+  const device = devices[0]!
   const usual = (to - from) * 1000
   let frames = 0
   let computeUs = 0
@@ -152,8 +171,8 @@ t.test('a stage that takes longer for a while contradicts what is known of its d
 
 t.test('a stage timed by order stands against one timed as it was loaded, not the other way round', async (t) => {
   const { planning, store } = planned([{ times: 1 }])
-  planning.adopted(await planning.choose(model, { kind: 'latency' }), false)
-  const { device } = planning.choice!.stages[0]!
+  planning.adopted(await planning.choose(model, { objective: { kind: 'latency' } }), false)
+  const device = planning.choice!.stages[0]!.devices[0]!
   planning.loaded(device, { rev: 1, state: 'loading', computeUs: 5 })
   t.strictSame(store.value.segments, [])
   planning.loaded(device, { rev: 1, state: 'ready', computeUs: 12_000 })

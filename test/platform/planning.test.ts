@@ -1,7 +1,7 @@
 import t from 'tap'
-import { devicesIn, type Plan } from '#broker/planner/plan.js'
 import { ProfileStore } from '#broker/fleet/profiles.js'
 import { noProfiles, withDevice, type DeviceProfile, type Profiles } from '#broker/planner/profile.js'
+import { devicesIn, type Plan } from '#broker/planner/plan.js'
 import { SteppedClock } from '#shared/clock.js'
 import { Fleet } from '#test/fleet.js'
 import { digits, Judge } from '../support/digits.js'
@@ -37,8 +37,8 @@ t.test(
     await fleet.during(client.ready())
     const { stages, certificate, cost, model } = fleet.hub.choice!
     t.strictSame(
-      devicesIn(deployment.plan),
-      stages.map(({ device }) => device),
+      deployment.plan.stages.map(({ holders }) => holders.map(({ device }) => device)),
+      stages.map(({ devices }) => devices),
       'the plan is what was chosen',
     )
     t.strictSame(
@@ -48,7 +48,7 @@ t.test(
     t.equal(certificate!.gap, 0, 'proven best')
     const total = model.nodeUs.reduce((sum, us) => sum + us, 0)
     t.ok(stages.length === 3 && cost.periodUs < total * 0.65, 'faster than any one of them')
-    const slow = stages.find(({ device }) => device === fleet.devices[1]!.id)!
+    const slow = stages.find(({ devices }) => devices.includes(fleet.devices[1]!.id))!
     const shareOf = ({ from, to }: { from: number; to: number }): number =>
       model.nodeUs.slice(from, to).reduce((sum, us) => sum + us, 0) / total
     t.ok(shareOf(slow) < 0.25, 'the slow one has little to do')
@@ -83,7 +83,7 @@ t.test(
     await fleet.during(client.ready())
     t.match(await fleet.during(fleet.hub.reconsider()), { do: 'keep' })
     t.equal(await fleet.during(fleet.hub.changeOver()), undefined, 'there is nothing to change over to')
-    const gone = fleet.devices.find(({ id }) => id === devicesIn(before.plan)[0])!
+    const gone = fleet.devices.find(({ id }) => id === before.plan.stages[0]!.holders[0]!.device)!
     await fleet.during(gone.kill())
     await fleet.until(() => fleet.hub.decision?.do === 'switch')
     const decision = fleet.hub.decision!
@@ -98,11 +98,11 @@ t.test(
       devicesIn(after.plan),
       decision.to!.holdings.map(({ device }) => device),
     )
-    const held = (plan: Plan) => plan.stages.flatMap(({ holders }) => holders)
-    for (const { device, segment } of held(after.plan)) {
-      const isMoved = decision.moves.some((move) => move.device === device)
-      const file = held(before.plan).find((other) => other.device === device)?.segment
-      t.equal(file === segment, !isMoved, 'a device that keeps its nodes keeps its sealed file')
+    const holdersIn = ({ stages }: Plan) => stages.flatMap(({ holders }) => holders)
+    for (const stage of holdersIn(after.plan)) {
+      const isMoved = decision.moves.some(({ device }) => device === stage.device)
+      const file = holdersIn(before.plan).find(({ device }) => device === stage.device)?.segment
+      t.equal(file === stage.segment, !isMoved, 'a device that keeps its nodes keeps its sealed file')
     }
     const judge = await Judge.of(after, workload)
     t.ok(await judge.isExact(140, await fleet.during(client.infer(workload.request(140)))))
@@ -119,12 +119,12 @@ t.test('a device that has become slow is left after a while, and not for a gain 
   const { stages } = fleet.hub.choice!
   const slow = stages[0]!
   setSpeed(
-    fleet.devices.findIndex(({ id }) => id === slow.device),
+    fleet.devices.findIndex(({ id }) => id === slow.devices[0]),
     1.02,
   )
   t.match(await fleet.during(fleet.hub.reconsider()), { do: 'keep' })
   setSpeed(
-    fleet.devices.findIndex(({ id }) => id === slow.device),
+    fleet.devices.findIndex(({ id }) => id === slow.devices[0]),
     30,
   )
   const first = (await fleet.during(fleet.hub.reconsider()))!

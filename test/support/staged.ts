@@ -4,7 +4,7 @@ import { Assembly, sending, type Named, type SlicedPort } from '#shared/onnx/ass
 import type { Edge } from '#shared/onnx/edges.js'
 import type { Split, StagedGraph } from '#shared/onnx/graph.js'
 import type { Prepared } from '#shared/onnx/prepare.js'
-import type { Region } from '#shared/onnx/region.js'
+import type { Region } from '#shared/onnx/regions.js'
 import type { Engine, Feeds } from '#shared/onnx/session.js'
 import type { Tensor } from '#shared/onnx/tensor.js'
 
