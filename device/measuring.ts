@@ -19,6 +19,7 @@ import { sealingCost, type CrossingCost } from '#shared/session/sealing-cost.js'
 import { Loader } from './loader.js'
 import { probeLink } from './link/probe.js'
 import type { SegmentKey } from './link/hub-session.js'
+import { checkRoom } from './room.js'
 import { openEngine, type EngineMode } from './runtime/engine.js'
 import { timeSegment } from './runtime/timing.js'
 import { callCost } from './runtime/call-cost.js'
@@ -41,6 +42,8 @@ export interface MeasuringOptions {
   readonly store: SegmentStore
   readonly engine: EngineMode
   readonly effort?: Effort
+  /** What a segment may take of memory, where that is limited. */
+  readonly memoryBytes?: number | undefined
   /** Whether requests are under way here, or a stage is being loaded. */
   readonly isBusy: () => boolean
   readonly ask: (asked: BlobGet) => Promise<void>
@@ -160,13 +163,14 @@ export class Measuring {
       stageNs: nanoseconds(callUs),
       seal: whole(seal),
       open: whole(open),
-      memoryBytes: availableMemory(),
+      memoryBytes: Math.min(availableMemory(), this.#options.memoryBytes ?? Infinity),
       sessionBytes,
     }
   }
 
   async #segment({ segment, runInputs, runOutputs }: Segment): Promise<MeasuredResult> {
-    const { self, aeads, store, clock, ask, effort } = this.#options
+    const { self, aeads, store, clock, ask, effort, memoryBytes } = this.#options
+    checkRoom(segment, [...runInputs, ...runOutputs], memoryBytes)
     const loader = new Loader({ file: segment, store, clock, ask, onProgress: () => {} })
     this.#loader = loader
     for (const key of this.#keys) loader.keyCame(key)
