@@ -48,7 +48,7 @@ export class PartedCapacity {
   #sharesWithin(region: number, limitUs: number): number {
     const shares = this.#costs.flatMap((regions, kind) => {
       const share = shareWithin(regions[region]!, limitUs)
-      return new Array<number>(Math.min(this.#counts[kind]!, this.#maxParts)).fill(share)
+      return Array.from({ length: Math.min(this.#counts[kind]!, this.#maxParts) }, () => share)
     })
     shares.sort((a, b) => b - a)
     return shares.slice(0, this.#maxParts).reduce((sum, share) => sum + share, 0)
