@@ -3,6 +3,7 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { hubConfig } from '#broker/config.js'
+import { planDocument } from '#broker/planner/plan-document.js'
 import { fleetFile } from '#broker/planner/fleet-file.js'
 import { deviceConfig } from '#device/config.js'
 import { jsonSchemaOf } from '#shared/config.js'
@@ -14,6 +15,7 @@ export function generated(): Readonly<Record<string, string>> {
     'config/schema/hub.schema.json': json(jsonSchemaOf(hubConfig, 'Settings of tessera-hub')),
     'config/schema/device.schema.json': json(jsonSchemaOf(deviceConfig, 'Settings of tessera-device')),
     'config/schema/fleet.schema.json': json(jsonSchemaOf(fleetFile, 'A fleet to plan for')),
+    'config/schema/plan.schema.json': json(jsonSchemaOf(planDocument, 'A plan: which device runs what of a model')),
     'docs/wire.md': wirePage(),
   }
 }

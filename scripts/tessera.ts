@@ -6,6 +6,7 @@ import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { demoCommand } from './cli/demo.js'
 import { modelCommand } from './cli/model.js'
+import { planCommand } from './cli/plan.js'
 
 tuneV8()
 
@@ -19,6 +20,7 @@ Further programs: tessera-hub coordinates a fleet, tessera-device joins one.`,
 )
 
 modelCommand(program)
+planCommand(program)
 demoCommand(program)
 
 try {

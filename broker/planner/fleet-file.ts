@@ -8,7 +8,7 @@ import { loadConfig, parseConfig } from '#shared/config.js'
 import { nearest } from '#shared/nearest.js'
 import { fleetOf, hardwareLevels, linkKinds, maxFleetDevices, proximityTiers, type Fleet } from './fleet.js'
 import { memoryBytes, rateBytesPerUs, someTimeUs, timeUs } from './quantity.js'
-import { matches } from './node-pattern.js'
+import { matches, nearestNode } from './node-pattern.js'
 
 const name = z
   .string()
@@ -180,7 +180,7 @@ function shapeFor(nodes: readonly string[] | undefined): typeof fleetFile {
     ]
     for (const { path, pattern } of patterns) {
       if (nodes.some((node) => matches(pattern, node))) continue
-      context.addIssue({ code: 'custom', path, message: `the name of a node of the model${meaning(pattern, nodes)}` })
+      context.addIssue({ code: 'custom', path, message: `the name of a node of the model${nodeMeant(pattern, nodes)}` })
     }
   })
 }
@@ -249,6 +249,11 @@ function isAtLeast(level: (typeof hardwareLevels)[number], wanted: (typeof hardw
 
 function namesOf(given: string, count: number): string[] {
   return count === 1 ? [given] : Array.from({ length: count }, (_, index) => `${given}-${index + 1}`)
+}
+
+function nodeMeant(pattern: string, nodes: readonly string[]): string {
+  const meant = nearestNode(pattern, nodes)
+  return meant === undefined ? meaning('', nodes) : ` (did you mean '${meant}'?)`
 }
 
 function meaning(given: string, known: readonly string[]): string {

@@ -49,7 +49,7 @@ function about(model: Command, verb: string, description: string): Command {
     .option('--json', 'prints one JSON object, as the last line', false)
 }
 
-function wholeNumber(text: string): number {
+export function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError(`'${text}' is not a whole number.`)
   return Number(text)
 }
@@ -62,7 +62,7 @@ function allOrNumber(text: string): 'all' | number {
   return text === 'all' ? text : wholeNumber(text)
 }
 
-function sizes(text: string): Record<string, number> {
+export function sizes(text: string): Record<string, number> {
   return Object.fromEntries(
     text.split(',').map((pair) => {
       const at = pair.lastIndexOf('=')
