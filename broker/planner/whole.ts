@@ -12,6 +12,7 @@ import type { Answer } from './front.js'
 import { idealsOf, type Ideals } from './ideals.js'
 import { lighterOf } from './lighter.js'
 import { isLegal, valueOf } from './objective.js'
+import { polished } from './polish.js'
 import { PartedCapacity } from './parted-capacity.js'
 import type { Objective, Placement, Problem } from './problem.js'
 import type { Searched, Solution } from './searched.js'
@@ -74,7 +75,8 @@ function searchAll(problem: Problem, effort: Effort): Searched {
     if (objective.kind === 'latency') starts.push(askPaths(Infinity).point?.placement)
     const memory = objective.kind === 'memory' ? leastMemory(plain, effort) : undefined
     starts.push(memory?.placement, unparted?.best(objective).placement)
-    const start = bestOf(starts, objective, Infinity)
+    let start = bestOf(starts, objective, Infinity)
+    if (start === undefined && problem.shape === 'dag') start = bestOf([rowed()], objective, Infinity)
     const floor = floorOf(objective, memory)
     if (start !== undefined && isTight(start.value, floor)) {
       return { placement: start.placement, lowerBound: floor, proof: period.proof, remark: undefined }
@@ -82,7 +84,14 @@ function searchAll(problem: Problem, effort: Effort): Searched {
     const found = searched(objective, start?.value ?? Infinity, Infinity, floor)
     const placement = found.placement ?? start?.placement
     if (found.isComplete) return { placement, lowerBound: found.value, proof: 'searched through', remark: undefined }
-    return { placement, lowerBound: floor, proof: period.proof, remark: 'not every placement was looked at' }
+    const better = placement === undefined ? undefined : polished(problem, placement, objective, effort.isLate)
+    return { placement: better, lowerBound: floor, proof: period.proof, remark: 'not every placement was looked at' }
+  }
+
+  /** A row of stages that are each linked to the next: where values cannot go straight to all that read them. */
+  function rowed(): Placement | undefined {
+    const { sealedOnce: _, ...rest } = plain
+    return leastPeriod(timeSearchOf({ ...rest, shape: 'chain' }, effort), effort).placement
   }
 
   function ask(limitUs: number): Answer {
