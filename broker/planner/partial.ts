@@ -7,6 +7,7 @@ import { hasNode, nodesBetween, type Ideals } from './ideals.js'
 import type { Holding, Link, PlacedStage, Problem, Region } from './problem.js'
 import { busyLinkUs, roomFor, turnsBetween } from './cost.js'
 import { sharesOf } from './shares.js'
+import type { TimeLeft } from './time-left.js'
 
 /** A stage that may be put on, with what is fixed about it whatever its neighbours. */
 export interface Piece {
@@ -59,8 +60,10 @@ export class Partial {
   readonly #tailUs: Float64Array
   readonly #restUs: Float64Array
   readonly #isChain: boolean
+  readonly #left: TimeLeft | undefined
 
-  constructor(problem: Problem, ideals: Ideals) {
+  constructor(problem: Problem, ideals: Ideals, left: TimeLeft | undefined) {
+    this.#left = left
     this.problem = problem
     this.ideals = ideals
     this.#isChain = problem.shape === 'chain'
@@ -167,7 +170,7 @@ export class Partial {
               isSent ||= share > 0
             }
             sealBytes = bytes
-            tail = this.#restUs[at]!
+            tail = this.#tailAfter(piece, at)
           }
         } else {
           for (const value of goes) {
@@ -266,6 +269,13 @@ export class Partial {
       }
     }
     if (sealed.length > 0 && from !== undefined) for (const value of carried) sealed[value] = 1
+  }
+
+  /** In a chain: no less time is left after this stage. */
+  #tailAfter({ region, classes }: Piece, ideal: number): number {
+    if (this.#left === undefined) return this.#restUs[ideal]!
+    const { after, afterParts } = this.#left
+    return region === undefined ? after[classes[0]! * this.ideals.count + ideal]! : afterParts[ideal]!
   }
 
   #link(from: number | undefined, to: number | undefined): Link | undefined {
