@@ -60,6 +60,8 @@ export function frontOf(ask: Ask, least: Point, periodBoundUs: number, isLate: (
 export function batchBound({ bounds, points }: Front, requests: number, periodBoundUs: number): number {
   // Between two limits, latency has the bound of the upper one, and the period is no less than the lower one.
   const best = Math.min(...points.map(({ cost }) => cost.latencyUs + (requests - 1) * cost.periodUs))
+  // Nothing was asked: of the latency nothing is known.
+  if (bounds.length === 0) return Math.min(best, (requests - 1) * periodBoundUs)
   let least = Infinity
   bounds.forEach(({ latencyUs }, at) => {
     const periodUs = Math.max(bounds[at + 1]?.belowUs ?? periodBoundUs, periodBoundUs)
