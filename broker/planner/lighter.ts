@@ -1,6 +1,6 @@
 /**
  * A problem without the nodes that take no time and that nothing depends on, for models with so many of them that the ideals
- * are too many. Whatever holds for all placements of the lighter problem holds for those of the whole one, since leaving nodes
+ * are too many. For shape 'dag' without parts. Whatever holds for all placements of the lighter problem holds for those of the whole one, since leaving nodes
  * out only ever saves; and with them put back next to what they belong to, its best placement mostly costs the same.
  */
 

@@ -26,7 +26,10 @@ const mostIdeals = 2000
 const manyIdeals = 20_000
 
 export function searchWhole(problem: Problem, effort: Effort): Searched {
-  const lighter = idealsOf(problem, timeWork(problem), manyIdeals) === undefined ? lighterOf(problem) : undefined
+  // On a chain a stage without work may still be the way from one device to another; and a region is itself or nothing.
+  const mayLeaveOut = problem.shape === 'dag' && (problem.maxParts === 1 || problem.regions.length === 0)
+  const hasMany = mayLeaveOut && idealsOf(problem, timeWork(problem), manyIdeals) === undefined
+  const lighter = hasMany ? lighterOf(problem) : undefined
   if (lighter === undefined) return searchAll(problem, effort)
   const searched = searchAll(lighter.problem, effort)
   return {

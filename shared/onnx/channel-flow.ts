@@ -52,6 +52,7 @@ const pools = [
   'MaxPool', 'AveragePool', 'LpPool', 'GlobalMaxPool', 'GlobalAveragePool', 'GlobalLpPool', `${blockedDomain}:MaxPool`,
   `${blockedDomain}:AveragePool`, `${blockedDomain}:GlobalMaxPool`, `${blockedDomain}:GlobalAveragePool`,
   `${blockedDomain}:Upsample`, 'com.microsoft:QLinearAveragePool', 'com.microsoft:QLinearGlobalAveragePool',
+  'com.microsoft:NhwcMaxPool',
 ] // prettier-ignore
 
 const reductions = [
@@ -106,5 +107,5 @@ export function channelFlow(asked: Asked): Outcome {
 /** A share of a blocked layout is of whole blocks. */
 function inBlocks({ view, node, channels }: Asked, flow: Flow): Flow {
   const size = (view.shape(node.output[0] ?? '')?.[flow.gives.axis] as number) / flow.gives.banks
-  return { ...flow, granule: lcm(flow.granule, granuleFor(channels, size, view.block)) }
+  return { ...flow, granule: lcm(flow.granule, granuleFor(channels, size, view.block())) }
 }

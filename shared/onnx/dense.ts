@@ -145,7 +145,7 @@ function through(asked: Asked, dense: Dense, banks: number): Outcome {
     takes.set(dense.data, { axis: dataAxis, banks })
     granule = lcm(granule, granuleFor(channels, groups / banks))
   }
-  if (node.domain === blockedDomain) granule = lcm(granule, granuleFor(channels, outputs / banks, view.block))
+  if (node.domain === blockedDomain) granule = lcm(granule, granuleFor(channels, outputs / banks, view.block()))
   for (const place of dense.vectors) {
     const shape = view.shape(node.input[place] ?? '')
     if (shape?.length === 1 && shape[0] === outputs) takes.set(place, { axis: 0, banks })

@@ -6,6 +6,9 @@ import type { Node } from './onnx_pb.js'
 import { bytesFrom } from './tensor-file.js'
 import { elementCount, itemBytes, type Tensor } from './tensor.js'
 
+/** Every share has at least two channels: the sums of a part with a single one may differ in their last bits. */
+export const leastChannels = 2
+
 /** A node that can run on a share of the channels without the others. */
 export interface Flow {
   /** Operands that must come parted, by their place among the node's inputs; the others come whole. */

@@ -24,7 +24,7 @@ export interface GraphView {
   /** The nodes that read a tensor, ascending. */
   readonly readers: (name: string) => readonly number[]
   /** Channels that lie together in blocked layouts, or a multiple of them. */
-  readonly block: number
+  readonly block: () => number
 }
 
 /** Constants with more values than this are no shapes, axes or pads. */
@@ -93,7 +93,8 @@ export function viewOf(prepared: Prepared): GraphView {
       return [...numbersOf(decodeTensor(stored))]
     },
   }
-  return { ...view, block: blockOf(view, flow.steps.length) }
+  let block: number | undefined
+  return { ...view, block: () => (block ??= blockOf(view, flow.steps.length)) }
 }
 
 function opsetOf(head: Uint8Array): number {

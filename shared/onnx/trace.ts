@@ -19,8 +19,8 @@ export interface Traced {
   readonly nodes: ReadonlyMap<number, Flow>
   /** Every tensor that is parted, by name: made by these nodes, or needed by them and made elsewhere. */
   readonly layouts: ReadonlyMap<string, Layout>
-  /** What has to come from elsewhere parted: the needs in order, each with the node that has it. */
-  readonly needs: readonly { readonly name: string; readonly layout: Layout; readonly by: number }[]
+  /** What has to come from elsewhere parted, in order. */
+  readonly needs: readonly { readonly name: string; readonly layout: Layout }[]
   /** Nodes that read parted channels but end the region, and why. */
   readonly ends: ReadonlyMap<number, string>
 }
@@ -34,7 +34,7 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
   const roots = new Set(start.roots)
   const nodes = new Map<number, Flow>()
   const layouts = new Map<string, Layout>()
-  const needs: { name: string; layout: Layout; by: number }[] = []
+  const needs: { name: string; layout: Layout }[] = []
   const ends = new Map<number, string>()
   const made = new Set<string>()
   const after = new Set<string>() // depends on the region, but is made outside: who reads it cannot be inside
@@ -72,7 +72,7 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
       const name = node.input[place] as string
       if (made.has(name) || constants.has(name)) continue
       layouts.set(name, layout)
-      needs.push({ name, layout, by: index })
+      needs.push({ name, layout })
     }
     for (const name of step.writes) {
       layouts.set(name, flow.gives)
@@ -95,8 +95,10 @@ function conflict(
     const wanted = flow.takes.get(place)
     const got = layouts.get(name)
     if (made.has(name) && wanted === undefined) return 'reads all channels'
+    const isConstant = view.constant(name) !== undefined
+    if (name !== '' && !isConstant && view.shape(name) === undefined) return `the shape of '${name}' is not known`
     if (wanted !== undefined && view.dtype(name) === 'string') return 'reads strings'
-    if (wanted !== undefined && view.constant(name) !== undefined) {
+    if (wanted !== undefined && isConstant) {
       const reason = obstacleIn(view, name)
       if (reason !== undefined) return reason
     }

@@ -13,8 +13,8 @@ import { zoo } from '#test/support/zoo.js'
 const engine = await loadEngine()
 
 /** Cases of each law: a few seconds. More where somebody asks for them. */
-const runs = Number(process.env['TESSERA_PART_RUNS'] ?? 25)
-t.setTimeout(30_000 * Math.max(1, runs / 25))
+const runs = Number(process.env['TESSERA_PART_RUNS'] ?? 15)
+t.setTimeout(120_000 * Math.max(1, runs / 15))
 
 interface Built {
   readonly nodes: readonly NodeInit[]
@@ -184,6 +184,7 @@ const links: Readonly<Record<string, Link>> = {
     weights: (channels, name) => ({ [`${name}/w`]: noise([channels, 2, 1, 1], name) }),
   },
   mean: plain('ReduceMean', { axes: [2n, 3n] }),
+  globalPool: plain('GlobalAveragePool'),
 }
 
 const chains = fc.record({
@@ -231,12 +232,13 @@ const attentions = fc.record({
   tokens: fc.integer({ min: 1, max: 6 }),
   inputs: fc.integer({ min: 3, max: 20 }),
   combined: fc.boolean(),
+  level: fc.constantFrom<Level>('disabled', 'extended', 'all'),
 })
 
 t.test('attention is parted by heads, its queries, keys and values in one product or in three', async (t) => {
   await fc.assert(
-    fc.asyncProperty(attentions, someShares, async ({ heads, width, tokens, inputs, combined }, shares) => {
-      const graph = await prepared(attention(heads, width, tokens, inputs, combined))
+    fc.asyncProperty(attentions, someShares, async ({ heads, width, tokens, inputs, combined, level }, shares) => {
+      const graph = await prepared(attention(heads, width, tokens, inputs, combined), level)
       const whole = regionsOf(graph).regions.find((region) => region.sends.some(({ port }) => port.name === 'mixed'))
       if (whole === undefined) throw new Error('the heads are in no region')
       t.match(whole, { channels: heads * width, granule: width, banks: combined ? 3 : 1, exact: true })

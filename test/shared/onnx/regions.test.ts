@@ -94,8 +94,8 @@ t.test(
     t.strictSame(
       around.receives.map(({ port, axis }) => [port.name, axis]),
       [
-        ['p/s', 1],
         ['q/r', undefined],
+        ['p/s', 1],
       ],
     )
   },
