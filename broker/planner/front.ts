@@ -65,8 +65,6 @@ export function batchBound(
   if (bounds.length === 0) return floor.latencyUs + (requests - 1) * floor.periodUs
   // Between two limits, latency has the bound of the upper one, and the period is no less than the lower one.
   const best = Math.min(...points.map(({ cost }) => cost.latencyUs + (requests - 1) * cost.periodUs))
-  // Nothing was asked: of the latency nothing is known.
-  if (bounds.length === 0) return Math.min(best, (requests - 1) * periodBoundUs)
   let least = Infinity
   bounds.forEach(({ latencyUs }, at) => {
     const periodUs = Math.max(bounds[at + 1]?.belowUs ?? 0, floor.periodUs)
