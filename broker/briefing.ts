@@ -12,7 +12,7 @@ import type { Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
 import type { Registry } from './fleet/registry.js'
 import type { BornMember, HubSessions } from './keys/sessions.js'
-import type { Delivery } from './models/delivery.js'
+import type { Delivery, SealedSegment } from './models/delivery.js'
 import {
   clientWork,
   devicesIn,
@@ -47,6 +47,8 @@ export class Briefing {
   readonly #desired = new Map<DeviceId, Assignment>()
   #plan: Plan | undefined
   #revisions = 0
+  /** Two devices that are peers beside the plan, or none. */
+  #introduced: readonly DeviceId[] = []
 
   constructor(options: BriefingOptions) {
     this.#options = options
@@ -65,14 +67,8 @@ export class Briefing {
   /** Puts a plan in force: everybody is told what it wants of them, and gets the rights and keys that go with it. */
   async apply(plan: Plan): Promise<void> {
     this.#plan = plan
-    const { registry, bus, relay } = this.#options
-    const peers = peersIn(plan)
-    for (const { id } of registry.all()) {
-      const own = peers.get(id) ?? new Set()
-      bus.setPeers(id, own)
-      const token = this.#relayTokens.get(id)
-      if (token !== undefined) relay.allow(id, { token, peers: own })
-    }
+    const { registry, bus } = this.#options
+    for (const { id } of registry.all()) this.#allow(id)
     for (const stage of plan.stages.keys()) for (const [id, work] of stageWork(plan, stage)) this.#want(id, work)
     for (const { device } of plan.clients) this.#want(device, clientWork(plan))
     // Whoever has work may still have no peer: the only stage, before the first client.
@@ -107,6 +103,27 @@ export class Briefing {
     const desired = this.#desired.get(id)
     if (desired !== undefined) await bus.publish('assignment', [id], desired)
     if (boot === 'restarted') for (const peer of this.#peersOf(id)) await this.#tellKeys(peer)
+  }
+
+  /** Makes two devices peers beside the plan, so that they can measure the link between them, until `part`. */
+  async introduce(a: DeviceId, b: DeviceId): Promise<void> {
+    this.#introduced = [a, b]
+    for (const id of this.#introduced) {
+      this.#allow(id)
+      await this.#tellKeys(id)
+    }
+  }
+
+  /** Ends the last `introduce`. */
+  part(): void {
+    const apart = this.#introduced
+    this.#introduced = []
+    for (const id of apart) this.#allow(id)
+  }
+
+  /** The key of a segment to the device that it is sealed for. */
+  tellSegmentKey({ device, file, dek }: SealedSegment): Promise<void> {
+    return this.#say(device, this.#options.sessions.sealDek(device, { ...file, dek }))
   }
 
   /** Publishes again what devices have not reported as theirs. */
@@ -148,8 +165,7 @@ export class Briefing {
     const peers = [...this.#peersOf(id)].filter((peer) => registry.get(peer) !== undefined)
     await this.#say(id, sessions.sealSeeds(id, peers))
     for (const peer of peers) await this.#say(id, sessions.sealPairRoot(this.#born(id), this.#born(peer)))
-    const segment = delivery.segmentOf(id)
-    if (segment !== undefined) await this.#say(id, sessions.sealDek(id, { ...segment.file, dek: segment.dek }))
+    for (const segment of delivery.segmentsOf(id)) await this.tellSegmentKey(segment)
   }
 
   #say(id: DeviceId, frame: Uint8Array): Promise<void> {
@@ -160,8 +176,19 @@ export class Briefing {
     this.#desired.set(id, { rev: this.#options.term * revisionsPerTerm + ++this.#revisions, work })
   }
 
+  /** Whom a member may write to, on both brokers. */
+  #allow(id: DeviceId): void {
+    const { bus, relay } = this.#options
+    const peers = this.#peersOf(id)
+    bus.setPeers(id, peers)
+    const token = this.#relayTokens.get(id)
+    if (token !== undefined) relay.allow(id, { token, peers })
+  }
+
   #peersOf(id: DeviceId): Set<DeviceId> {
-    return this.#plan === undefined ? new Set() : (peersIn(this.#plan).get(id) ?? new Set())
+    const peers = new Set(this.#plan === undefined ? [] : peersIn(this.#plan).get(id))
+    if (this.#introduced.includes(id)) for (const other of this.#introduced) if (other !== id) peers.add(other)
+    return peers
   }
 
   #born(id: DeviceId): BornMember {

@@ -58,6 +58,7 @@ export class Client {
         onSettled: () => {},
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: () => {},
+        onMeasure: () => {}, // the hub measures devices only
         isMissingSomething: () => client.#work === undefined, // the hub may have had no room for us before
       },
     )

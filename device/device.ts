@@ -7,9 +7,12 @@ import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { byteLength, itemBytes, type Port, type Tensor } from '#shared/onnx/tensor.js'
 import type { Assigned, Assignment, StageWork } from '#shared/protocol/messages.js'
+import type { BodyOf } from '#shared/protocol/topics.js'
 import type { Arrival } from '#shared/session/channel.js'
+import type { Effort } from '#shared/onnx/workload.js'
 import type { RequestKey } from '#shared/session/requests.js'
 import { Loader } from './loader.js'
+import { Measuring } from './measuring.js'
 import { Member, type MemberOptions } from './member.js'
 import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
 import { devicesOf, meetsClients } from './runtime/legs.js'
@@ -27,6 +30,8 @@ export interface DeviceOptions extends Omit<MemberOptions, 'role'> {
   readonly store: SegmentStore
   readonly engine?: EngineMode | 'auto'
   readonly telemetryMs?: number
+  /** How long measurements take; the usual unless given. */
+  readonly effort?: Effort
   /** The hub orders the process to end. */
   onExit?(): void
 }
@@ -34,6 +39,7 @@ export interface DeviceOptions extends Omit<MemberOptions, 'role'> {
 export class Device {
   readonly #options: DeviceOptions
   #member!: Member
+  readonly #measuring: Measuring
   #cancelTelemetry: Cancel = () => {}
   #assignment: Assignment | undefined
   #report: Assigned | undefined
@@ -41,6 +47,7 @@ export class Device {
   /** Came before their stage was ready. They stay in the queue of their sender's window, which is their limit. */
   #early: Arrival[] = []
   #loader: Loader | undefined
+  #isLoading = false
   readonly #segmentKeys = new Map<string, SegmentKey>()
   #refused = 0
   #isClosed = false
@@ -53,6 +60,21 @@ export class Device {
         options.log(event, nouns)
       },
     }
+    const { id, clock, random, aeads, store, engine, effort } = options
+    this.#measuring = new Measuring({
+      self: id,
+      clock,
+      random,
+      aeads,
+      store,
+      engine: engine === 'inline' ? 'inline' : 'worker',
+      ...(effort === undefined ? {} : { effort }),
+      isBusy: () => this.#isBusy,
+      ask: (asked) => this.#member.control.publish('blobGet', [id], asked),
+      report: (measured) => this.#publish('measured', measured),
+      invite: (peer, isDialled) => this.#member.invite(peer, isDialled),
+      dismiss: (peer) => this.#member.dismiss(peer),
+    })
   }
 
   /** Joins the fleet and serves until closed. Throws what `Member.join` throws. */
@@ -63,14 +85,18 @@ export class Device {
       {
         onAssignment: (assignment) => device.#assigned(assignment),
         onSegmentKey: (key) => device.#keyCame(key),
-        onBlock: (file, block, content) => device.#loader?.blockCame(file, block, content),
+        onBlock: (file, block, content) => {
+          device.#loader?.blockCame(file, block, content)
+          device.#measuring.blockCame(file, block, content)
+        },
+        onMeasure: (order) => device.#measuring.order(order),
         onActivation: (arrival) => device.#arrived(arrival),
         onSettled: (keys, by) => device.#stage?.stage.settled(keys, by),
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: (name) => {
           if (name === 'exit') options.onExit?.()
         },
-        isMissingSomething: () => device.#loader?.isWaitingForKey === true,
+        isMissingSomething: () => device.#loader?.isWaitingForKey === true || device.#measuring.isWaitingForKey,
       },
     )
     await device.#member.begin()
@@ -92,6 +118,7 @@ export class Device {
     this.#isClosed = true
     this.#cancelTelemetry()
     this.#loader?.cancel()
+    this.#measuring.close()
     await this.#member.close()
     await this.#stage?.stage.close()
     for (const { dek } of this.#segmentKeys.values()) dek.fill(0)
@@ -142,6 +169,7 @@ export class Device {
       onProgress: (have, of) => this.#tell({ rev, state: 'loading', blocks: { have, of } }),
     })
     this.#loader = loader
+    this.#isLoading = true
     const key = this.#segmentKeys.get(toHex(work.segment.fileHash))
     if (key !== undefined) loader.keyCame(key)
     try {
@@ -175,6 +203,8 @@ export class Device {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       if (!loader.isCancelled) this.#fail(error)
+    } finally {
+      if (this.#loader === loader) this.#isLoading = false
     }
   }
 
@@ -242,6 +272,12 @@ export class Device {
   #keyCame(key: SegmentKey): void {
     this.#segmentKeys.set(toHex(key.fileHash), key)
     this.#loader?.keyCame(key)
+    this.#measuring.keyCame(key)
+  }
+
+  /** Whether a measurement would disturb, or be disturbed. */
+  get #isBusy(): boolean {
+    return this.#isLoading || (this.#stage !== undefined && this.#stage.stage.open > 0)
   }
 
   #drop(): void {
@@ -259,7 +295,11 @@ export class Device {
 
   #tell(report: Assigned): void {
     this.#report = report
-    void this.#member.control.publish('assigned', [this.id], report).catch((error: unknown) => {
+    this.#publish('assigned', report)
+  }
+
+  #publish<N extends 'assigned' | 'measured'>(name: N, report: BodyOf<N>): void {
+    void this.#member.control.publish(name, [this.id], report).catch((error: unknown) => {
       this.#options.log('report not sent', { reason: reasonOf(error) }) // the hub asks by publishing again
     })
   }

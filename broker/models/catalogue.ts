@@ -13,6 +13,7 @@ import { regionsOf, type Region } from '#shared/onnx/regions.js'
 import { makeSample } from '#shared/onnx/sample.js'
 import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
 import { byteLength, type Port } from '#shared/onnx/tensor.js'
+import { nodeWork, valueWork, type NodeWork, type ValueWork } from '#shared/onnx/work.js'
 
 export interface CutRequest {
   readonly model: Uint8Array
@@ -29,6 +30,8 @@ export interface CutRequest {
 export interface ModelFacts {
   /** SHA-256 of the canonical, optimised graph, in hex: what positions of nodes mean is of this graph. */
   readonly hash: string
+  readonly nodes: readonly NodeWork[]
+  readonly values: readonly ValueWork[]
   /** Time of each node, in microseconds, in canonical order; 1 each where they were not timed. */
   readonly nodeUs: readonly number[]
   /** Places where a chain may be cut. */
@@ -71,6 +74,8 @@ export async function cutModel(request: CutRequest, decide: Decide): Promise<Cut
     : prepared.nodes.map(() => 1)
   const split = await decide({
     hash,
+    nodes: nodeWork(prepared),
+    values: valueWork(prepared),
     nodeUs,
     cuts: legalCuts(prepared).map(({ at, bytes }) => ({ at, bytes })),
     inputBytes: sumBytes(inputs),

@@ -85,7 +85,7 @@ const portFields = {
   /** The shape depends on values: the one given is only an example. */
   varies: z.literal(true).exactOptional(),
 }
-const ports = z.array(z.strictObject(portFields)).max(1024)
+export const ports = z.array(z.strictObject(portFields)).max(1024)
 
 /** Devices that hold one stage and take requests in turn. */
 export const maxReplicas = 64

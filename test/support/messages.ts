@@ -68,6 +68,11 @@ const bodies: { readonly [N in TopicName]: BodyOf<N> } = {
     residentBytes: 2 ** 27,
   },
   command: { name: 'drain' },
+  measure: { order: 5, what: { kind: 'link', peer: id, part: 'ask' } },
+  measured: {
+    order: 5,
+    result: { kind: 'link', peer: id, link: 'direct', messageNs: 9000, bytePs: 900, roundTripNs: 150_000 },
+  },
   peer: bytes(100),
   in: bytes(100),
   ok: bytes(100),
