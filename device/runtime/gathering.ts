@@ -3,6 +3,7 @@
  * results went. Pure state; its size is bounded by the windows of those who send.
  */
 
+import type { Activation } from '#shared/protocol/tensors.js'
 import type { Arrival } from '#shared/session/channel.js'
 import { precedes, runName, type RequestKey } from '#shared/session/requests.js'
 
@@ -13,8 +14,10 @@ export interface InHand {
   arrivals: (Arrival | undefined)[]
   /** Legs that have not brought theirs. */
   missing: number
-  /** When the last one came, in milliseconds, monotonic. */
-  completeMs: number
+  /** When the first one came, and then when the last one did: in milliseconds, monotonic. */
+  sinceMs: number
+  /** Why it ends without the rest of it. */
+  failure: Activation['failure']
   /** Bytes of its results; `undefined` before there are any. */
   retainedBytes: number | undefined
   /** The legs whose end has not settled the results. */
@@ -48,13 +51,14 @@ export class Gathering {
   }
 
   /** Takes note of a request of which nothing has come yet. */
-  begin(name: string, { client, run, request }: RequestKey): InHand {
+  begin(name: string, { client, run, request }: RequestKey, nowMs: number): InHand {
     const fresh: InHand = {
       key: { client, run, request },
       name,
       arrivals: Array.from({ length: this.#legs }, () => undefined),
       missing: this.#legs,
-      completeMs: 0,
+      sinceMs: nowMs,
+      failure: undefined,
       retainedBytes: undefined,
       unsettled: [],
     }
@@ -72,6 +76,13 @@ export class Gathering {
     }
     if (this.#legs > 1) this.#incomplete.delete(inHand)
     return 'complete'
+  }
+
+  /** The rest of a request will not come: it is complete with this failure. */
+  fail(inHand: InHand, failure: InHand['failure']): void {
+    inHand.failure = failure
+    inHand.missing = 0
+    this.#incomplete.delete(inHand)
   }
 
   /** Forgets a request: it is settled, or nobody waits for it. */

@@ -3,7 +3,7 @@
  * results on, and says upstream that the request is settled only after it is settled by all that they went to (D17).
  */
 
-import type { Clock } from '#shared/clock.js'
+import type { Cancel, Clock } from '#shared/clock.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { sending, type Assembly, type Named } from '#shared/onnx/assembly.js'
@@ -35,6 +35,9 @@ const maxRetained = 1024
 /** And the bytes of their results; one is always taken. */
 export const maxRetainedBytes = 256 << 20
 
+/** So long does a request in part wait for the rest of it where the hub has not told of its client's process. */
+export const strangerMs = 10_000
+
 export interface StageCounters {
   frames: number
   computeUs: number
@@ -62,6 +65,7 @@ export class Stage {
   /** Complete, and not handed to the engine. */
   #queue: InHand[] = []
   readonly #unclaimed: Unclaimed
+  #cancelWatching: Cancel | undefined
   #running = 0
   #retained = 0
   #retainedBytes = 0
@@ -118,17 +122,14 @@ export class Stage {
     const name = requestName(activation)
     const known = this.#gathering.get(name)
     const isWanted = admission === 'new' && !this.#runs.isOver(activation)
-    const inHand = known ?? (isWanted ? this.#gathering.begin(name, activation) : undefined)
+    const inHand = known ?? (isWanted ? this.#gathering.begin(name, activation, this.#clock.monotonicMs()) : undefined)
     const added = inHand === undefined ? 'copy' : this.#gathering.add(inHand, leg, arrival)
     if (added === 'copy') {
       this.counters.duplicates++
       if (inHand === undefined) this.#events.settle(from, activation)
       arrival.took()
-    } else if (added === 'complete') {
-      inHand!.completeMs = this.#clock.monotonicMs()
-      this.#queue.push(inHand!)
-      this.#work()
-    }
+    } else if (added === 'complete') this.#enqueue(inHand!)
+    else if (!this.#runs.isCurrent(activation)) this.#watchStrangers()
   }
 
   /** `by` has settled these requests, or is no peer any more. */
@@ -145,9 +146,10 @@ export class Stage {
   /** Takes nothing more; resolves when the engine has ended. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#cancelWatching?.()
     this.#unclaimed.close()
     for (const { took } of this.#gathering.waiting()) took()
-    for (const { arrivals } of this.#queue.splice(0)) for (const arrival of arrivals) arrival!.took()
+    for (const { arrivals } of this.#queue.splice(0)) for (const arrival of arrivals) arrival?.took()
     await this.#engine.close()
   }
 
@@ -176,6 +178,28 @@ export class Stage {
     return leg
   }
 
+  #enqueue(inHand: InHand): void {
+    inHand.sinceMs = this.#clock.monotonicMs()
+    this.#queue.push(inHand)
+    this.#work()
+  }
+
+  /** Of a process that the hub has not named the rest may never come: it is of an earlier start, before ours. */
+  #watchStrangers(): void {
+    this.#cancelWatching ??= this.#clock.after(strangerMs / 4, () => {
+      this.#cancelWatching = undefined
+      const nowMs = this.#clock.monotonicMs()
+      const strange = this.#gathering.incompleteWhere((key) => !this.#runs.isCurrent(key))
+      const late = strange.filter(({ sinceMs }) => nowMs - sinceMs >= strangerMs)
+      for (const inHand of late) {
+        const message = `stage ${this.place.stage}: the rest of the request did not come, and its client is unknown here`
+        this.#gathering.fail(inHand, { code: 'timed-out', message })
+        this.#enqueue(inHand)
+      }
+      if (late.length < strange.length) this.#watchStrangers()
+    })
+  }
+
   #work(): void {
     while (!this.#isClosed && this.#running < runsAhead) {
       const next = this.#next()
@@ -198,16 +222,16 @@ export class Stage {
   }
 
   async #run(inHand: InHand): Promise<void> {
-    const arrivals = inHand.arrivals as Arrival[]
+    const arrivals = inHand.arrivals.filter((arrival) => arrival !== undefined)
     inHand.arrivals = []
     const took = (): void => {
       for (const arrival of arrivals) arrival.took()
     }
     const activations = arrivals.map(({ activation }) => activation)
-    const queuedUs = Math.round((this.#clock.monotonicMs() - inHand.completeMs) * 1000)
+    const queuedUs = Math.round((this.#clock.monotonicMs() - inHand.sinceMs) * 1000)
     let computeUs = 0
     let tensors: readonly (readonly WireTensor[])[] = []
-    let failure = activations.find((activation) => activation.failure !== undefined)?.failure
+    let failure = inHand.failure ?? activations.find((activation) => activation.failure !== undefined)?.failure
     if (failure === undefined) {
       try {
         const given = this.#given(activations)
