@@ -17,7 +17,17 @@ import type { Bus } from './bus/bus.js'
 import type { ProfileStore } from './fleet/profiles.js'
 import type { Registry } from './fleet/registry.js'
 import type { Delivery, SealedSegment } from './models/delivery.js'
-import { staleDevices, stalePairs, withDevice, withLink, type Profiles } from './planner/profile.js'
+import { tolerance } from './planner/drift.js'
+import {
+  slowdown,
+  staleDevices,
+  stalePairs,
+  usualLinkUs,
+  withDevice,
+  withLink,
+  type Profiles,
+} from './planner/profile.js'
+import type { Change } from './planner/replan.js'
 
 /** How often what is known is looked through for what is stale. */
 const lookEveryMs = 30_000
@@ -45,6 +55,8 @@ export interface SurveyOptions {
   readonly timeHub: () => Promise<KernelTimes>
   /** Something became known. */
   readonly onChange: () => void
+  /** What was measured is not what it was before. */
+  readonly onFigure: (change: Change) => void
   readonly log: Log
 }
 
@@ -251,7 +263,9 @@ export class Survey {
       sessionBytes,
       atMs: clock.nowMs(),
     }
+    const before = store.value.devices.find(({ device }) => device === id)
     store.set(withDevice(store.value, profile))
+    if (before !== undefined) this.#compare(slowdown(before, profile), { kind: 'speed', device: id })
     log('device measured', { device: id, name: birth.name, kernels: profile.kernels })
   }
 
@@ -273,13 +287,24 @@ export class Survey {
         )
         if (this.isFlowing) throw new Busy(`requests began to flow while the link from ${from} to ${to} was measured`)
         const cost = { messageUs: messageNs / 1000, byteUs: bytePs / 1e6, roundTripUs: roundTripNs / 1000 }
+        const before = store.value.links.find((other) => other.from === from && other.to === to)
         store.set(withLink(store.value, { from, to, kind: link, ...cost, atMs: clock.nowMs() }))
+        if (before !== undefined) this.#compare(usualLinkUs(cost) / usualLinkUs(before), { kind: 'link', from, to })
         log('link measured', { from, to, link, ...cost })
       }
     } finally {
       for (const id of [a, b]) await this.#order(id, { kind: 'none' })
       briefing.part()
     }
+  }
+
+  #compare(
+    factor: number,
+    of:
+      | { readonly kind: 'speed'; readonly device: DeviceId }
+      | { readonly kind: 'link'; readonly from: DeviceId; readonly to: DeviceId },
+  ): void {
+    if (Math.abs(factor - 1) > tolerance) this.#options.onFigure({ ...of, factor })
   }
 
   async #ask<K extends MeasuredResult['kind']>(

@@ -39,7 +39,7 @@ t.test('a hub with an objective measures its devices, plans by it, and anybody c
   t.match(stdout, /^2 devices\n(.*\n)*2 links\n(.*\n)*\d segments\n(.*\n)*.*by order/)
 
   const workload = await labelledWorkload(digits)
-  const client = await connect({ hub: hub.uri, fleet: hub.fleet as `f${string}` })
+  const client = await connect({ hub: hub.uri, fleet: hub.fleet })
   t.teardown(() => client.close())
   await client.ready()
   const engine = await loadEngine()
