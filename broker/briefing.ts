@@ -13,7 +13,15 @@ import type { Relay } from './bus/relay.js'
 import type { Registry } from './fleet/registry.js'
 import type { BornMember, HubSessions } from './keys/sessions.js'
 import type { Delivery, SealedSegment } from './models/delivery.js'
-import { clientWork, devicesIn, peersIn, stageWork, type Plan, type PlannedClient } from './planner/plan.js'
+import {
+  clientWork,
+  devicesIn,
+  peersIn,
+  roomForClients,
+  stageWork,
+  type Plan,
+  type PlannedClient,
+} from './planner/plan.js'
 
 /** Revisions of one term: a hub that restarts counts on above all it has said. */
 const revisionsPerTerm = 2 ** 20
@@ -133,9 +141,9 @@ export class Briefing {
   }
 
   /** The clients of the plan that stay when one more comes. Throws `Refusal('over-limit')` where there is no room. */
-  #clientsBeside({ clients }: Plan, id: DeviceId): readonly PlannedClient[] {
-    const limit = this.#options.maxClients ?? maxClients
-    const others = clients.filter(({ device }) => device !== id)
+  #clientsBeside(plan: Plan, id: DeviceId): readonly PlannedClient[] {
+    const limit = Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan))
+    const others = plan.clients.filter(({ device }) => device !== id)
     if (others.length < limit) return others
     const here = others.filter(({ device }) => this.#options.registry.get(device)?.state !== 'offline')
     if (here.length < limit) return here

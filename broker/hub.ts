@@ -1,10 +1,10 @@
 /** The hub: admits members, cuts models, hands out stages and keys, watches. The hallway between the broker's rooms. */
 
-import { createHash } from 'node:crypto'
 import { fromHex, toHex } from '#shared/bytes.js'
 import { every, type Cancel, type Clock } from '#shared/clock.js'
 import type { Aeads, AlgId } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
+import { sha256 } from '#shared/crypto/hash.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
@@ -24,7 +24,7 @@ import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './mo
 import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
 import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
 import { partition } from './planner/partition.js'
-import { devicesIn, type Plan } from './planner/plan.js'
+import { devicesIn, roomForClients, type Plan } from './planner/plan.js'
 import type { Cost, Objective } from './planner/problem.js'
 import type { Profiles } from './planner/profile.js'
 import type { Decision } from './planner/replan.js'
@@ -317,7 +317,7 @@ export class Hub {
     const kept = new Map<string, SealedSegment>()
     const sealed = cut.stages.map((segment, index) => {
       const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
-      const bytes = createHash('sha256').update(segment.model).digest('hex')
+      const bytes = toHex(sha256(segment.model))
       const made = holders[index]!.map((device) => {
         // A device that keeps its nodes keeps its file: nothing is delivered.
         const which = `${device} ${bytes}`
@@ -328,18 +328,12 @@ export class Hub {
       segment.model.fill(0)
       return made
     })
-    this.#sealed = kept
-    this.#delivery.offer(sealed.flat())
     const plan: Plan = {
       plan: number,
       model: name,
       inputs: cut.inputs,
       outputs: cut.outputs,
-      clients: this.#registry
-        .clients()
-        .filter(({ state }) => state === 'online')
-        .slice(0, this.#options.maxClients ?? maxClients)
-        .map(({ id, bootId }) => ({ device: id, run: bootId })),
+      clients: [],
       stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
         runInputs,
         runOutputs,
@@ -347,11 +341,18 @@ export class Hub {
       })),
       edges: cut.edges,
     }
+    const clients = this.#registry
+      .clients()
+      .filter(({ state }) => state === 'online')
+      .slice(0, Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan)))
+      .map(({ id, bootId }) => ({ device: id, run: bootId }))
+    this.#sealed = kept
+    this.#delivery.offer(sealed.flat())
     this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
     this.#request = request
     this.#live?.adopted(choice)
-    await this.#briefing.apply(plan)
-    return { plan, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
+    await this.#briefing.apply({ ...plan, clients })
+    return { plan: { ...plan, clients }, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */

@@ -13,6 +13,8 @@ export interface Effort {
   readonly labels: number
   /** Stages that branch and bound may try. */
   readonly tries: number
+  /** Pairs of ideals, about, that may be looked at where they are not kept. */
+  readonly pairs: number
   readonly isLate: () => boolean
 }
 
@@ -30,8 +32,9 @@ export function effortOf({ budgetMs, clock }: EffortOptions): Effort {
     segments: 12_000_000,
     beamWidths: [32, 256],
     operations: 4e9,
-    labels: 2_000_000,
+    labels: 1_000_000,
     tries: 1_000_000,
+    pairs: 3e9,
     isLate: () => deadline !== Infinity && clock!() >= deadline,
   }
 }

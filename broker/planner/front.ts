@@ -56,13 +56,18 @@ export function frontOf(ask: Ask, least: Point, periodBoundUs: number, isLate: (
   return { points: unbeaten(found), bounds, isProven }
 }
 
-/** No placement takes less than this for `requests` that come at once. */
-export function batchBound({ bounds, points }: Front, requests: number, periodBoundUs: number): number {
+/** No placement takes less than this for `requests` that come at once; `floor` is what is known without any answer. */
+export function batchBound(
+  { bounds, points }: Front,
+  requests: number,
+  floor: { readonly periodUs: number; readonly latencyUs: number },
+): number {
+  if (bounds.length === 0) return floor.latencyUs + (requests - 1) * floor.periodUs
   // Between two limits, latency has the bound of the upper one, and the period is no less than the lower one.
   const best = Math.min(...points.map(({ cost }) => cost.latencyUs + (requests - 1) * cost.periodUs))
   let least = Infinity
   bounds.forEach(({ latencyUs }, at) => {
-    const periodUs = Math.max(bounds[at + 1]?.belowUs ?? periodBoundUs, periodBoundUs)
+    const periodUs = Math.max(bounds[at + 1]?.belowUs ?? 0, floor.periodUs)
     if (latencyUs < Infinity) least = Math.min(least, latencyUs + (requests - 1) * periodUs)
   })
   return Math.min(best, least)

@@ -73,6 +73,17 @@ export function isSubset({ bits, words }: Ideals, inner: number, outer: number):
   return contains(bits, outer * words, bits, inner * words, words)
 }
 
+/** The ideal of `others` with the nodes of ideal `index`. Throws where there is none. */
+export function sameIdeal({ bits, words, work }: Ideals, index: number, others: Ideals): number {
+  for (let other = 0; other < others.count; other++) {
+    if (others.work[other] !== work[index]) continue
+    let word = 0
+    while (word < words && bits[index * words + word] === others.bits[other * words + word]) word++
+    if (word === words) return other
+  }
+  throw new Error('an ideal is not among the others')
+}
+
 /** The nodes of ideal `outer` that are not in ideal `inner`, ascending. */
 export function nodesBetween({ bits, words }: Ideals, inner: number, outer: number): number[] {
   const nodes: number[] = []

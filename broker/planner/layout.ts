@@ -3,7 +3,12 @@
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { splitAt, type Split, type StageSplit } from '#shared/onnx/graph.js'
+import type { Region } from '#shared/onnx/regions.js'
 import { maxReplicas } from '#shared/protocol/messages.js'
+import { roomFor } from './cost.js'
+import type { Posed } from './pose.js'
+import type { Placement } from './problem.js'
+import { sharesOf } from './shares.js'
 
 export interface Layout extends Split {
   /** The graph that the nodes are of, as `ModelFacts.hash`; any where it is not given. */
@@ -68,4 +73,38 @@ export function holdersOf(
     const part = index - cut.findIndex((first) => first.of === of)
     return devices.slice(part, part + 1)
   })
+}
+
+/**
+ * The layout of a placement: `posed` says which nodes and regions of the graph the problem's are, `devices` who was chosen
+ * for each stage, `regions` are those of the graph (`ModelFacts.regions`). Throws `RangeError` for a placement that is not
+ * one of the problem.
+ */
+export function layoutOf(
+  { problem, groups, regions: given }: Pick<Posed, 'problem' | 'groups' | 'regions'>,
+  { stages }: Placement,
+  devices: readonly (readonly DeviceId[])[],
+  regions: readonly Region[],
+): Layout {
+  return {
+    shape: problem.shape,
+    stages: stages.map(({ nodes, holding }, stage): LaidStage => {
+      const own = nodes.flatMap((node) => groups[node]!).sort((a, b) => a - b)
+      if (holding.kind !== 'parts') return { nodes: own, devices: devices[stage]! }
+      const region = regions[given[holding.region]!]!
+      const planned = problem.regions[holding.region]!
+      const rooms = holding.classes.map((index) => roomFor(problem, planned, problem.classes[index]!))
+      const shares = sharesOf(problem, holding.region, holding.classes, rooms)
+      if (shares === undefined) throw new RangeError(`the region of stage ${stage} cannot be shared out so`)
+      // What is no whole granule comes last, so that every part begins at a border of granules.
+      const order = [...shares.keys()].sort(
+        (a, b) => (shares[a]! % region.granule) - (shares[b]! % region.granule) || a - b,
+      )
+      return {
+        nodes: own,
+        devices: order.map((part) => devices[stage]![part]!),
+        parts: { region, shares: order.map((part) => shares[part]!) },
+      }
+    }),
+  }
 }

@@ -1,6 +1,7 @@
 /** The planner's entry: the best placement of a problem that it finds, and what is known about better ones. */
 
 import { Refusal } from '#shared/errors.js'
+import { latencyFloor } from './bound.js'
 import { checkProblem } from './check.js'
 import { costOf } from './cost.js'
 import { effortOf, type Effort, type EffortOptions } from './effort.js'
@@ -50,11 +51,12 @@ export function optimise(problem: Problem, objective: Objective, options: Effort
   const best = front.points.reduce((best, point) =>
     valueOf(point.cost, objective) < valueOf(best.cost, objective) ? point : best,
   )
-  const lowerBound = batchBound(front, objective.requests, periodBoundUs)
+  const floor = { periodUs: periodBoundUs, latencyUs: latencyFloor(problem) }
+  const lowerBound = batchBound(front, objective.requests, floor)
   const known = {
     placement: best.placement,
     lowerBound,
-    proof: 'the front was searched through',
+    proof: front.isProven ? 'the front was searched through' : 'what was searched of the front',
     remark: remarkOf(front),
   }
   return { ...certified(problem, objective, known), front: front.points }

@@ -1,8 +1,10 @@
 /** The plan in force: which devices hold which stages of which model, and what each member is told. Pure. */
 
+import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import type { Edge } from '#shared/onnx/edges.js'
 import type { Port } from '#shared/onnx/tensor.js'
+import { maxPeers } from '#shared/protocol/control.js'
 import type { ClientWork, Leg, SegmentFile, StageWork } from '#shared/protocol/messages.js'
 
 /** A stage, in an order in which each takes from earlier ones only. */
@@ -81,9 +83,35 @@ export function peersIn(plan: Plan): Map<DeviceId, Set<DeviceId>> {
   return peers
 }
 
+/**
+ * How many clients the plan has room for beside the devices that a member shares keys with. Throws
+ * `Refusal('over-limit')` for a plan in which a device, or a client, would have too many of them.
+ */
+export function roomForClients(plan: Plan): number {
+  let room = maxPeers
+  for (const stage of [...plan.stages.keys(), undefined]) {
+    const near = plan.edges.filter(({ from, to }) => from === stage || to === stage)
+    const meetsClients = near.some(({ from, to }) => from === undefined || to === undefined)
+    const peers = new Set(near.flatMap(({ from, to }) => devicesAt(plan, from === stage ? to : from))).size
+    if (peers > maxPeers - (stage !== undefined && meetsClients ? 1 : 0)) {
+      const who = stage === undefined ? 'a client' : `a device of stage ${stage}`
+      throw new Refusal(
+        'over-limit',
+        `${who} would share keys with ${peers} devices, the limit is ${maxPeers}: plan with fewer replicas or parts`,
+      )
+    }
+    if (stage !== undefined && meetsClients) room = Math.min(room, maxPeers - peers)
+  }
+  return room
+}
+
 /** All devices that hold a stage. */
 export function devicesIn({ stages }: Pick<Plan, 'stages'>): DeviceId[] {
   return stages.flatMap(({ holders }) => holders.map(({ device }) => device))
+}
+
+function devicesAt({ stages }: Plan, stage: number | undefined): readonly DeviceId[] {
+  return stage === undefined ? [] : stages[stage]!.holders.map(({ device }) => device)
 }
 
 function membersAt(plan: Plan, stage: number | undefined): readonly DeviceId[] {

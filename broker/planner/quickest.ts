@@ -13,6 +13,8 @@ export interface Quickest {
   /** Proven: no path takes less. `Infinity` where it is proven that there is no path. */
   readonly lowerBound: number
   readonly isProven: boolean
+  /** Labels that were opened. */
+  readonly opened: number
 }
 
 /**
@@ -37,8 +39,9 @@ export function quickest(
   const capacities = capacitiesOf(space, segments, limit)
   let spareAtFirst = 1 - ideals.work[full]!
   for (let kind = 0; kind < kinds; kind++) spareAtFirst += hosts.limit[kind]! * capacities[kind]!
-  if (start === Infinity || spareAtFirst < 0) return { path: undefined, lowerBound: Infinity, isProven: true }
-  if (start >= within) return { path: undefined, lowerBound: start, isProven: true }
+  if (start === Infinity || spareAtFirst < 0)
+    return { path: undefined, lowerBound: Infinity, isProven: true, opened: 0 }
+  if (start >= within) return { path: undefined, lowerBound: start, isProven: true, opened: 0 }
 
   const open = new Labels()
   const names = namesOf(kinds)
@@ -46,15 +49,21 @@ export function quickest(
   open.push(0, start, 0, -1, -1, 0, spareAtFirst)
   const used = new Int32Array(kinds)
   const other = new Int32Array(kinds)
+  let popped = 0
   while (open.waiting > 0) {
     const label = open.pop()
     if (open.ideal[label] === full) {
       const lowerBound = weight === 1 ? open.time[label]! : start
-      return { path: traced(open, label), lowerBound, isProven: weight === 1 }
+      return { path: traced(open, label), lowerBound, isProven: weight === 1, opened: open.size }
     }
     if (open.isStale[label] === 1) continue
-    if (open.size > effort.labels || ((label & 255) === 0 && effort.isLate())) {
-      return { path: undefined, lowerBound: weight === 1 ? open.total[label]! : start, isProven: false }
+    if (open.size > effort.labels || ((++popped & 63) === 0 && effort.isLate())) {
+      return {
+        path: undefined,
+        lowerBound: weight === 1 ? open.total[label]! : start,
+        isProven: false,
+        opened: open.size,
+      }
     }
     const from = open.ideal[label]!
     const last = open.host[label]!
@@ -98,7 +107,7 @@ export function quickest(
       }
     }
   }
-  return { path: undefined, lowerBound: within, isProven: true }
+  return { path: undefined, lowerBound: within, isProven: true, opened: open.size }
 
   function delay(from: number, to: number, ideal: number): number {
     const at = from * side + to

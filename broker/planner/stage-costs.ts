@@ -13,7 +13,7 @@ export interface StageCosts {
   readonly borderBytes: Float64Array
   /** Busy time of a device of class `kind` that holds what ideal `to` has more than `from`; `Infinity` if it may not. */
   readonly busyUs: (kind: number, from: number, to: number) => number
-  /** Compute time alone: never more than `busyUs`, and never less for more nodes. */
+  /** Compute time alone, `Infinity` where the weights are too many: never more than `busyUs`, and never less for more nodes. */
   readonly computeUs: (kind: number, from: number, to: number) => number
   /** Memory that it takes there. */
   readonly memoryBytes: (kind: number, from: number, to: number) => number
@@ -64,6 +64,8 @@ export function stageCostsOf(problem: Problem, ideals: Ideals): StageCosts {
 
   function computeUs(kind: number, from: number, to: number): number {
     if (barred[kind]![to]! > barred[kind]![from]!) return Infinity
+    const { sessionBytes, memoryBytes: limit } = classes[kind]!
+    if (sessionBytes + weights[to]! - weights[from]! > limit) return Infinity
     return us[kind]![to]! - us[kind]![from]!
   }
 

@@ -5,15 +5,16 @@ import { costOf } from './cost.js'
 import type { Effort } from './effort.js'
 import type { Answer } from './front.js'
 import { hostsOf, type Hosts } from './hosts.js'
-import { idealsOf, nodesBetween, prefixesOf, type Ideals } from './ideals.js'
+import { idealsOf, nodesBetween, prefixesOf, sameIdeal, type Ideals } from './ideals.js'
 import { isLegal } from './objective.js'
 import type { Placement, Problem } from './problem.js'
-import { quickest } from './quickest.js'
+import { quickest, timesLeft } from './quickest.js'
 import type { Searched, Solution } from './searched.js'
 import { delaysOf, freeLinks, linkCostsOf, type SearchSpace, type Step } from './search-space.js'
 import { segmentsOf, type Measure, type Segments } from './segments.js'
 import { stageCostsOf } from './stage-costs.js'
 import { firstPath, isTight, leastLimit, limitsOf, type Least } from './threshold.js'
+import { isWindowed, leastByWindows } from './windows.js'
 import { ratesOf, timeWork, weightWork } from './work.js'
 
 /** More than any legal cost, and less than the `Infinity` of what is not permitted. */
@@ -29,7 +30,16 @@ export interface TimeSearch {
 
 export function timeSearchOf(problem: Problem, effort: Effort): TimeSearch {
   const work = timeWork(problem)
-  const ideals = idealsWithin(problem, work, effort)
+  return searchOver(problem, work, idealsWithin(problem, work, effort))
+}
+
+/** Only the prefixes of the order that the nodes have. */
+function rowSearchOf(problem: Problem): TimeSearch {
+  const work = timeWork(problem)
+  return searchOver(problem, work, prefixesOf([...problem.nodes.keys()], work))
+}
+
+function searchOver(problem: Problem, work: Float64Array, ideals: Ideals): TimeSearch {
   const costs = stageCostsOf(problem, ideals)
   const { classes } = problem
   const measure: Measure = {
@@ -65,10 +75,26 @@ export function searchPaths(problem: Problem, effort: Effort): Searched {
 }
 
 /** The placement with the least period. In shape 'dag' its bound may be lower than what it costs. */
-export function leastPeriod({ problem, space, measure }: TimeSearch, effort: Effort): Solution {
+export function leastPeriod(search: TimeSearch, effort: Effort): Solution {
+  const { problem, space, measure } = search
   const floor = periodFloor(problem)
-  return solution(space, leastLimit(space, measure, floor, noLimitUs, effort), floor)
+  const { ideals, hosts } = space
+  if (problem.shape === 'chain' || ideals.count <= mostIdealsKept || !isWindowed(ideals, hosts)) {
+    return solution(space, leastLimit(space, measure, floor, noLimitUs, effort), floor)
+  }
+  // One order of the nodes gives a good start.
+  const order = rowSearchOf(problem)
+  const row = leastLimit(order.space, order.measure, floor, noLimitUs, effort)
+  const start = row.path?.map(({ host, from, to }) => ({
+    host,
+    from: sameIdeal(order.space.ideals, from, ideals),
+    to: sameIdeal(order.space.ideals, to, ideals),
+  }))
+  return solution(space, leastByWindows({ ...space, measure }, floor, start, effort), floor)
 }
+
+/** Ideals of which all that can follow each is kept; of more it is worked out again and again. */
+const mostIdealsKept = 1000
 
 /** The placement whose fullest device has the most room. */
 export function leastMemory(problem: Problem, effort: Effort): Solution {
@@ -107,6 +133,9 @@ function memorySearchOf(problem: Problem, effort: Effort): { space: SearchSpace;
   return { space: { ideals, hosts, links, factor: new Float64Array(hosts.count).fill(1) }, measure }
 }
 
+/** Stages of which the quickest row is looked for at most; of more, only those between some borders. */
+const mostQuickest = 1_000_000
+
 /**
  * Answers, one after the other, for the placement of least latency with a period below a limit. In shape 'dag' stages wait
  * for what they need only and the sum of a path says too much: the bound is that of the nodes alone.
@@ -114,40 +143,45 @@ function memorySearchOf(problem: Problem, effort: Effort): { space: SearchSpace;
 export function latencySearch(search: TimeSearch, effort: Effort): (limitUs: number) => Answer {
   const { problem, space, measure, delays } = search
   const floor = latencyFloor(problem)
+  const isBound = space.ideals.isComplete && problem.shape === 'chain'
   let segments: Segments | undefined
-  let isExact = space.ideals.isComplete && problem.shape === 'chain'
+  let all: Segments | undefined
+  /** All answers together may open twice as many labels as one. */
+  let left = 2 * effort.labels
   return (limitUs) => {
     if (segments === undefined) {
-      const all = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments)
-      isExact &&= all !== undefined
-      segments = all ?? thinned(search, effort)
+      all = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments)
+      segments = all !== undefined && all.to.length <= mostQuickest ? all : thinned(search)
     }
     const limit = Math.min(limitUs, noLimitUs)
-    let { path, lowerBound } = quickest(space, segments, delays, limit, effort)
+    const labels = Math.min(effort.labels, left)
+    let found = quickest(space, segments, delays, limit, { labels, isLate: effort.isLate })
+    left -= found.opened
+    let bound = found.lowerBound
+    // Between some borders only, the best is no bound for all; but the time that is left at least is.
+    if (segments !== all) bound = all === undefined ? 0 : timesLeft(space, all, delays, limit).fromClient
     // Not found in time: any path that is found in a hurry is better than none.
-    for (const weight of [1.05, 1.3, 3]) {
-      if (path !== undefined || lowerBound === Infinity) break
-      path = quickest(space, segments, delays, limit, { ...effort, weight }).path
+    for (const weight of [1.2, 3]) {
+      if (found.path !== undefined || found.isProven) break
+      found = quickest(space, segments, delays, limit, { labels: effort.labels / 4, weight, isLate: effort.isLate })
     }
-    const bound = isExact ? Math.max(floor, lowerBound) : floor
-    if (path === undefined) return { point: undefined, lowerBound: bound }
-    const placement = placementOf(space.ideals, space.hosts, path)
+    const lowerBound = isBound ? Math.max(floor, bound) : floor
+    if (found.path === undefined) return { point: undefined, lowerBound }
+    const placement = placementOf(space.ideals, space.hosts, found.path)
     const cost = costOf(problem, placement)
-    return { point: isLegal(cost) ? { placement, cost } : undefined, lowerBound: Math.min(bound, cost.latencyUs) }
+    const point = isLegal(cost) && cost.periodUs < limitUs ? { placement, cost } : undefined
+    return { point, lowerBound: Math.min(lowerBound, cost.latencyUs) }
   }
 }
 
-/** Where all stages that are possible are too many: those between borders that are spread out over the work. */
-function thinned({ space, measure }: TimeSearch, effort: Effort): Segments {
+/** Where all stages that are possible are too many: those between borders that are spread out over the nodes. */
+function thinned({ space, measure }: TimeSearch): Segments {
   const { ideals } = space
-  for (let cuts = 512; ; cuts = cuts >> 1) {
-    const isCut = new Uint8Array(ideals.count)
-    const stride = ideals.count / cuts
-    for (let cut = 0; cut < cuts; cut++) isCut[Math.floor(cut * stride)] = 1
-    isCut[ideals.count - 1] = 1
-    const segments = segmentsOf(ideals, measure, limitsOf(space, measure, noLimitUs), effort.segments, isCut)
-    if (segments !== undefined) return segments
-  }
+  const cuts = Math.min(ideals.count, Math.floor(Math.sqrt((2 * mostQuickest) / measure.classes)))
+  const isCut = new Uint8Array(ideals.count)
+  for (let cut = 0; cut < cuts; cut++) isCut[Math.floor((cut * ideals.count) / cuts)] = 1
+  isCut[ideals.count - 1] = 1
+  return segmentsOf(ideals, measure, limitsOf(space, measure, noLimitUs), Infinity, isCut)!
 }
 
 function linksOf(problem: Problem, borderBytes: Float64Array, ideals: Ideals, priced: boolean) {

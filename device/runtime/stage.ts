@@ -3,7 +3,7 @@
  * results on, and says upstream that the request is settled only after it is settled by all that they went to (D17).
  */
 
-import type { Cancel, Clock } from '#shared/clock.js'
+import type { Clock } from '#shared/clock.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { sending, type Assembly, type Named } from '#shared/onnx/assembly.js'
@@ -16,6 +16,7 @@ import type { StageEngine } from './engine.js'
 import { Gathering, type InHand } from './gathering.js'
 import { assemblyOf, endOf, type StagePlace } from './legs.js'
 import { ClientRuns, type ClientRun } from './runs.js'
+import { Unclaimed, type Parcel } from './unclaimed.js'
 
 export interface StageEvents {
   /**
@@ -33,9 +34,6 @@ const runsAhead = 2
 const maxRetained = 1024
 /** And the bytes of their results; one is always taken. */
 export const maxRetainedBytes = 256 << 20
-/** A result whose client is no peer: it may become one in a moment, when the plan that says so comes. */
-const askAgainMs = 250
-export const unclaimedMs = 10_000
 
 export interface StageCounters {
   frames: number
@@ -47,12 +45,6 @@ export interface StageCounters {
 }
 
 type Failure = NonNullable<Activation['failure']>
-
-/** A finished activation on its way out. */
-interface Parcel {
-  readonly activation: Activation
-  readonly to: DeviceId
-}
 
 export class Stage {
   readonly place: StagePlace
@@ -66,9 +58,7 @@ export class Stage {
   readonly #gathering: Gathering
   /** Complete, and not handed to the engine. */
   #queue: InHand[] = []
-  /** Finished, but their client is no peer. */
-  #unclaimed: (Parcel & { sinceMs: number })[] = []
-  #cancelAsking: Cancel | undefined
+  readonly #unclaimed: Unclaimed
   #running = 0
   #retained = 0
   #retainedBytes = 0
@@ -82,6 +72,13 @@ export class Stage {
     this.#clock = options.clock
     this.#assembly = assemblyOf(options.place)
     this.#gathering = new Gathering(options.place.takes.length)
+    this.#unclaimed = new Unclaimed(options.clock, {
+      send: ({ activation, to }) => this.#events.send(activation, to),
+      onGivenUp: ({ activation, to }) => {
+        this.counters.unclaimed++
+        this.settled([activation], to)
+      },
+    })
   }
 
   /** Requests that wait for the engine, or for the rest of what belongs to them. */
@@ -140,8 +137,7 @@ export class Stage {
   /** Takes nothing more; resolves when the engine has ended. */
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#cancelAsking?.()
-    this.#unclaimed = []
+    this.#unclaimed.close()
     for (const { took } of this.#gathering.waiting()) took()
     for (const { arrivals } of this.#queue.splice(0)) for (const arrival of arrivals) arrival!.took()
     await this.#engine.close()
@@ -257,34 +253,10 @@ export class Stage {
       this.#events.send(activation, to)
     } catch (error) {
       if (error instanceof Refusal && error.code === 'unknown-sender') {
-        this.#unclaimed.push({ activation, to, sinceMs: this.#clock.monotonicMs() })
-        this.#askLater()
+        this.#unclaimed.add({ activation, to })
       } else if (activation.failure === undefined) {
         this.#send({ activation: { ...activation, tensors: [], failure: this.#failureOf(error) }, to })
       } else throw error
-    }
-  }
-
-  #askLater(): void {
-    this.#cancelAsking ??= this.#clock.after(askAgainMs, () => {
-      this.#cancelAsking = undefined
-      const nowMs = this.#clock.monotonicMs()
-      for (const parcel of this.#unclaimed.splice(0)) this.#askAgain(parcel, nowMs)
-      if (this.#unclaimed.length > 0) this.#askLater()
-    })
-  }
-
-  #askAgain(parcel: Parcel & { sinceMs: number }, nowMs: number): void {
-    try {
-      this.#events.send(parcel.activation, parcel.to)
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      if (nowMs - parcel.sinceMs < unclaimedMs) {
-        this.#unclaimed.push(parcel)
-        return
-      }
-      this.counters.unclaimed++
-      this.settled([parcel.activation], parcel.to)
     }
   }
 

@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import type { Output } from './figure.js'
 import { plan, sayPlans } from './planned.js'
-import { chainCase, distinct } from './planner-cases.js'
+import { blockNodes, branchingCase, chainCase, distinct } from './planner-cases.js'
 import { plot, type Series } from './planner-plot.js'
 import { median } from './statistics.js'
 
@@ -15,6 +15,8 @@ const fourClasses = 24
 interface Sweep {
   readonly name: string
   readonly axis: 'devices' | 'layers'
+  /** A chain unless given. */
+  readonly isBranching?: boolean
   readonly points: readonly { readonly at: number; readonly layers: number; readonly classes: readonly number[] }[]
 }
 
@@ -32,23 +34,32 @@ const sweeps: readonly Sweep[] = [
   {
     name: `layers, ${fourClasses} devices of 4 classes`,
     axis: 'layers',
-    points: [25, 50, 100, 200, 400].map((at) => ({ at, layers: at, classes: Array<number>(4).fill(fourClasses / 4) })),
+    points: [28, 56, 112, 224, 448].map((at) => ({ at, layers: at, classes: Array<number>(4).fill(fourClasses / 4) })),
   },
   {
     name: 'layers, 10 devices that all differ',
     axis: 'layers',
-    points: [25, 50, 100, 200, 400].map((at) => ({ at, layers: at, classes: distinct(10) })),
+    points: [28, 56, 112, 224, 448].map((at) => ({ at, layers: at, classes: distinct(10) })),
+  },
+  {
+    name: 'layers that branch, 6 devices that all differ',
+    axis: 'layers',
+    isBranching: true,
+    points: [2, 4, 8, 16, 32].map((blocks) => {
+      return { at: blocks * blockNodes, layers: blocks * blockNodes, classes: distinct(6) }
+    }),
   },
 ]
 
 export async function benchGrowth(output: Output, { quick, svg }: { quick: boolean; svg?: string }): Promise<void> {
   const series: Series[] = []
-  for (const { name, axis, points } of sweeps) {
+  for (const { name, axis, isBranching, points } of sweeps) {
     const line: [number, number][] = []
+    const pose = isBranching === true ? branchingCase : chainCase
     for (const { at, layers, classes } of quick ? points.slice(0, 2) : points) {
       process.stderr.write(`planner: ${name}: ${at}\n`)
       const plans = Array.from({ length: quick ? 1 : seeds }, (_, seed) =>
-        plan(chainCase(`growth/${at}/${seed}`, { nodes: layers, classes }), budgetMs),
+        plan(pose(`growth/${at}/${seed}`, { nodes: layers, classes }), budgetMs),
       )
       sayPlans(output, `growth, ${name}: ${at}`, plans, {})
       line.push([at, median(plans.map(({ cpuMs }) => cpuMs / 1000))])

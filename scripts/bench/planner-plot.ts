@@ -8,11 +8,12 @@ export interface Series {
 }
 
 const [width, height] = [460, 380]
-const margin = { left: 64, right: 16, top: 56, bottom: 56 }
+const margin = { left: 64, right: 16, top: 72, bottom: 56 }
 /** Dark enough on white, apart for the colour-blind, with a shape each. */
 const marks = [
   { colour: '#0b62a4', dash: '' },
   { colour: '#b34700', dash: '6 4' },
+  { colour: '#1d7a3a', dash: '2 3' },
 ] as const
 const leastSeconds = 1e-4
 
@@ -51,6 +52,7 @@ function panel(axis: string, series: readonly Series[], [low, high]: readonly [n
   }
   for (const size of sizes) parts.push(text(x(size), bottom + 18, String(size), 'middle'))
   parts.push(text((margin.left + right) / 2, height - 16, axis, 'middle'))
+  parts.push(text(margin.left - 8, margin.top - 10, 'CPU', 'end'))
   for (const [index, { name, points }] of series.entries()) {
     const { colour, dash } = marks[index % marks.length]!
     const path = points.map(([size, s]) => `${x(size).toFixed(1)},${y(s).toFixed(1)}`)
@@ -59,7 +61,7 @@ function panel(axis: string, series: readonly Series[], [low, high]: readonly [n
     )
     for (const at of path) parts.push(`<circle cx="${at.replace(',', '" cy="')}" r="3" fill="${colour}"/>`)
     parts.push(
-      `<text x="${margin.left}" y="${18 + 16 * index}" fill="${colour}">${dash === '' ? '—' : '- -'} ${name}</text>`,
+      `<text x="${margin.left}" y="${18 + 16 * index}" fill="${colour}">${dash === '' ? '—' : dash === '6 4' ? '- -' : '···'} ${name}</text>`,
     )
   }
   return `<g transform="translate(${left})">\n${parts.join('\n')}\n</g>`

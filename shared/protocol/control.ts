@@ -8,6 +8,9 @@ import { decodeCanonical, encodeCanonical } from '../cbor.js'
 import { Refusal } from '../errors.js'
 import { bytes, bytesUpTo, text, uint } from './messages.js'
 
+/** Other ends of the edges of one member, clients included: as many pair seeds fit into a control frame. */
+export const maxPeers = 80
+
 const alg = z.union([z.literal(1), z.literal(2)])
 const epoch = z.int().min(0).max(0xffffffff)
 const ordinal = z.int().min(0).max(0xffff)
@@ -19,7 +22,7 @@ export const maxProbeBytes = 1 << 20
 
 const shapes = {
   /** Hub to device: the epoch's seeds; the pair seeds by peer. */
-  seed: z.tuple([z.literal(1), epoch, uint, bytes(32), z.array(z.tuple([bytes(16), bytes(32)])).max(80)]),
+  seed: z.tuple([z.literal(1), epoch, uint, bytes(32), z.array(z.tuple([bytes(16), bytes(32)])).max(maxPeers)]),
   /** Hub to device: the key of a segment file, with the SHA-256 of the file that it opens. */
   dek: z.tuple([z.literal(2), text(64), uint, bytes(32), bytes(32)]),
   /** Both: the pair ratchets on; the old step is still received for 2 s. */

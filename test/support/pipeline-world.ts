@@ -93,6 +93,8 @@ export interface Life {
   client?: Client
   /** Frames in the queue, by sender. */
   readonly untaken: Map<DeviceId, { frames: number; bytes: number }>
+  /** How often the hub had told of clients when it last told this one: it does not obey older news. */
+  told: number
 }
 
 interface Link {
@@ -134,6 +136,8 @@ export class World {
   readonly #random: Random
   readonly #roots: PairRoots
   readonly #stalled = new Set<number>()
+  /** How often the hub has told of clients. */
+  #told = 0
   readonly #held: (() => void)[] = []
   /** Inputs in flight by number, so that each is another. */
   #count = 0
@@ -337,6 +341,7 @@ export class World {
       keyrings: new Map(),
       isAlive: true,
       untaken: new Map(),
+      told: this.#told,
     }
     const { window, aeads } = this.options
     const { clock } = this
@@ -356,9 +361,12 @@ export class World {
   /** The hub tells every device of the client's new process, sooner or later. */
   #tellOfClient(): void {
     const { clients } = this.planned
+    const told = ++this.#told
     for (const life of this.lives.slice(1)) {
       this.clock.after(this.#delay(50), () => {
-        if (life.isAlive) life.stage!.serve(clients)
+        if (!life.isAlive || told < life.told) return
+        life.told = told
+        life.stage!.serve(clients)
       })
     }
   }

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { costOf } from '#broker/planner/cost.js'
 import type { Cost, DeviceClass, Link, Placement, Problem, Value } from '#broker/planner/problem.js'
+import { isNear } from '#test/support/planner/brute-force.js'
 import { Dice } from '#test/support/planner/dice.js'
 import { instanceOf } from '#test/support/planner/instances.js'
 import { naiveCost } from '#test/support/planner/naive-cost.js'
@@ -8,6 +9,7 @@ import { somePlacement } from '#test/support/planner/placements.js'
 import { seeds } from '#test/support/planner/seeds.js'
 
 const instances = Number(process.env['TESSERA_PLANNER_INSTANCES'] ?? 600)
+t.setTimeout(60_000 + instances * 100)
 const placementsEach = 6
 
 t.test('what a placement costs is what it keeps busy when requests go through it one by one', (t) => {
@@ -141,6 +143,5 @@ function count(kinds: Map<string, number>, kind: string): void {
 }
 
 function agree(a: Cost, b: Cost): boolean {
-  const near = (x: number, y: number): boolean => x === y || Math.abs(x - y) <= 1e-9 * Math.max(x, y)
-  return near(a.periodUs, b.periodUs) && near(a.latencyUs, b.latencyUs) && near(a.memoryShare, b.memoryShare)
+  return isNear(a.periodUs, b.periodUs) && isNear(a.latencyUs, b.latencyUs) && isNear(a.memoryShare, b.memoryShare)
 }

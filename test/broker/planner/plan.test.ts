@@ -1,9 +1,10 @@
 import t from 'tap'
-import { clientWork, devicesIn, peersIn, stageWork, type Plan } from '#broker/planner/plan.js'
+import { clientWork, devicesIn, peersIn, roomForClients, stageWork, type Plan } from '#broker/planner/plan.js'
 import { peersOf } from '#device/device.js'
 import { newDeviceId } from '#shared/ids.js'
 import { assignment } from '#shared/protocol/messages.js'
 import { seededRandom } from '#shared/random.js'
+import { refuses } from '#test/support/refusal.js'
 import { chainOf, devicesFor, planFor, type Maker } from '#test/support/graph-plan.js'
 
 const random = seededRandom('plan')
@@ -99,6 +100,20 @@ t.test('the peers that the hub gives rights and keys for are those that the memb
     }
   }
   t.end()
+})
+
+t.test('no member shares keys with more others than fit into one message', async (t) => {
+  t.equal(roomForClients(planOf(chainOf(1), 0)), 80)
+  t.equal(roomForClients(planOf(chainOf(3), 0)), 79, 'beside the next stage')
+  t.equal(roomForClients(planOf(graph, 0)), 75, 'beside three parts and two twins')
+  const twins = (...holders: number[]): Maker[] => holders.map((count, i) => ({ from: [i - 1], holders: count }))
+  t.equal(roomForClients(planOf(twins(64, 16), 0)), 16)
+  t.equal(roomForClients(planOf(twins(60, 20), 0)), 20)
+  await refuses(t, 'over-limit', /a device of stage 1 would share keys with 88 devices, the limit is 80/, () =>
+    roomForClients(planOf(twins(64, 1, 24), 0)),
+  )
+  const both: Maker[] = [{ from: [-1], holders: 41 }, { from: [-1], holders: 41 }] // prettier-ignore
+  await refuses(t, 'over-limit', /a client would share keys with 82 devices/, () => roomForClients(planOf(both, 0)))
 })
 
 t.test('what a member is told cannot change the plan', (t) => {

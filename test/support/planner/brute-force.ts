@@ -40,14 +40,24 @@ export function naiveValue({ periodUs, latencyUs, memoryShare }: Cost, objective
   }
 }
 
-/** Periods and latencies that no placement beats in both, the shortest period first. */
-export function naiveFront({ feasible }: Looked): { periodUs: number; latencyUs: number }[] {
-  const sorted = feasible
-    .map(({ cost: { periodUs, latencyUs } }) => ({ periodUs, latencyUs }))
+/** Of these, what no other beats in both period and latency, the shortest period first; what is equal but for rounding is one. */
+export function frontOf(
+  costs: readonly Pick<Cost, 'periodUs' | 'latencyUs'>[],
+): { periodUs: number; latencyUs: number }[] {
+  const sorted = costs
+    .map(({ periodUs, latencyUs }) => ({ periodUs, latencyUs }))
     .sort((a, b) => a.periodUs - b.periodUs || a.latencyUs - b.latencyUs)
   const front: { periodUs: number; latencyUs: number }[] = []
   for (const point of sorted) {
-    if (point.latencyUs < (front.at(-1)?.latencyUs ?? Infinity)) front.push(point)
+    const last = front.at(-1)
+    if (last !== undefined && (point.latencyUs >= last.latencyUs || isNear(point.latencyUs, last.latencyUs))) continue
+    if (last !== undefined && isNear(point.periodUs, last.periodUs)) front.pop()
+    front.push(point)
   }
   return front
+}
+
+/** Equal but for rounding. */
+export function isNear(a: number, b: number): boolean {
+  return a === b || Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b))
 }

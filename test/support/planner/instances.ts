@@ -22,7 +22,7 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
   const count = dice.chance(0.05) ? 1 : Math.max(dice.whole(2, most), dice.whole(2, most))
   const nodes = Array.from({ length: count }, (_, node): WorkNode => nodeOf(dice, node))
   const values = isChain ? chainValues(dice, count) : graphValues(dice, count)
-  const regions = dice.chance(0.5) ? Array.from({ length: dice.whole(1, 3) }, () => regionOf(dice, count, values)) : []
+  const regions = dice.chance(0.6) ? Array.from({ length: dice.whole(1, 3) }, () => regionOf(dice, count, values)) : []
   // Twins: many alike, with slow links between them, so that it matters which replicas meet.
   const areTwins = dice.chance(0.2)
   const devices = Math.max(dice.whole(1, mostDevices), dice.whole(1, mostDevices))
@@ -40,7 +40,7 @@ export function instanceOf(seed: string | number, { nodes: mostNodes, devices: m
   const link = (): Link | undefined => (dice.chance(missing) ? undefined : linkOf(dice))
   const slowLink: Link = { messageUs: 100 * dice.whole(1, 6), byteUs: 2, latencyUs: 30 }
   const shape = dice.pick(['chain', 'dag'] as const)
-  const maxParts = regions.length > 0 ? dice.pick([1, 2, 3]) : 1
+  const maxParts = regions.length > 0 ? dice.pick([1, 2, 3, 3]) : 1
   return {
     nodes,
     values,
