@@ -123,7 +123,8 @@ export class Planning {
         ]),
       ),
     )
-    // Devices keep the file of their stage only.
+    // Devices keep the file of their stage only, and the hub no other either.
+    this.#held = new Map()
     for (const { from, to, devices } of choice.stages) {
       for (const device of devices) this.#held.set(device, new Set([nameOf(choice.model, from, to)]))
     }

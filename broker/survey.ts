@@ -155,21 +155,25 @@ export class Survey {
     ports: { readonly runInputs: readonly Port[]; readonly runOutputs: readonly Port[] },
   ): Promise<Result<'segment'>> {
     const { delivery, briefing } = this.#options
-    return new Promise((resolve, reject) => {
-      const run = async (): Promise<void> => {
-        delivery.lend(segment)
-        await briefing.tellSegmentKey(segment)
-        const what = {
-          kind: 'segment' as const,
-          segment: segment.file,
-          runInputs: mutable(ports.runInputs),
-          runOutputs: mutable(ports.runOutputs),
+    delivery.lend(segment)
+    try {
+      return await new Promise((resolve, reject) => {
+        const run = async (): Promise<void> => {
+          await briefing.tellSegmentKey(segment)
+          const what = {
+            kind: 'segment' as const,
+            segment: segment.file,
+            runInputs: mutable(ports.runInputs),
+            runOutputs: mutable(ports.runOutputs),
+          }
+          resolve(await this.#ask(segment.device, what, 'segment', segmentWithinMs))
         }
-        resolve(await this.#ask(segment.device, what, 'segment', segmentWithinMs))
-      }
-      this.#jobs.unshift({ name: `segment ${toHex(segment.file.fileHash)}`, run, failed: reject })
-      this.#work()
-    })
+        this.#jobs.unshift({ name: `segment ${toHex(segment.file.fileHash)}`, run, failed: reject })
+        this.#work()
+      })
+    } finally {
+      delivery.takeBack(segment)
+    }
   }
 
   close(): void {
@@ -212,7 +216,9 @@ export class Survey {
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         if (!(error instanceof Busy) || attempt >= busyAttempts) {
-          this.#failedAtMs.set(name, this.#options.clock.monotonicMs())
+          // Who was busy or has left is measured at the next look.
+          const isPassing = error instanceof Busy || error.code === 'device-lost'
+          if (!isPassing) this.#failedAtMs.set(name, this.#options.clock.monotonicMs())
           if (!this.#isClosed) this.#options.log('not measured', { what: name, reason: error.message })
           return
         }
