@@ -31,6 +31,8 @@ const maxWaiting = 8
 const linkWithinMs = 10_000
 const directWithinMs = 1500
 const lookAgainMs = 50
+/** A segment is here sealed, in clear and in the engine while it is opened. */
+const copiesInMemory = 3
 /** Who is to answer probes does so for as long, unless told otherwise. */
 export const answerForMs = 60_000
 
@@ -171,6 +173,13 @@ export class Measuring {
   async #segment({ segment, runInputs, runOutputs }: Segment): Promise<MeasuredResult> {
     const { self, aeads, store, clock, ask, effort, memoryBytes } = this.#options
     checkRoom(segment, [...runInputs, ...runOutputs], memoryBytes)
+    // A stage that runs already has its own copy of all this.
+    if (copiesInMemory * segment.fileBytes > availableMemory()) {
+      throw new Refusal(
+        'over-limit',
+        `segment '${segment.name}' has ${segment.fileBytes} bytes: too little memory is free to time it`,
+      )
+    }
     const loader = new Loader({ file: segment, store, clock, ask, onProgress: () => {} })
     this.#loader = loader
     for (const key of this.#keys) loader.keyCame(key)

@@ -63,8 +63,7 @@ t.test('a model that no device has the memory for runs on the fleet, and on no d
     const fleet = await open(1)
     await t.rejects(fleet.deploy({ ...request, stages: 1 }), {
       code: 'bad-segment',
-      message:
-        /segment 'stack\/seg-0' takes at least 46\.\d MB of memory and may take 34\.6 MB here: plan it for more/,
+      message: /segment 'stack\/seg-0' takes at least 46\.\d MB of memory and may take 34\.6 MB here: plan it for more/,
     })
     await t.rejects(fleet.deploy({ ...request, objective: { kind: 'throughput' } }), { code: 'cannot-plan' })
     await fleet.close()
