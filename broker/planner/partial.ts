@@ -5,6 +5,7 @@
 
 import { hasNode, nodesBetween, type Ideals } from './ideals.js'
 import type { Holding, Link, PlacedStage, Problem, Region } from './problem.js'
+import { leastTimes } from './bound.js'
 import { busyLinkUs, roomFor, turnsBetween } from './cost.js'
 import { sharesOf } from './shares.js'
 import type { TimeLeft } from './time-left.js'
@@ -352,15 +353,6 @@ export function pieceOf(
   }
   const turns = holding.kind === 'replicas' ? holding.count : 1
   return { from, to, holding, classes: members, shares, computeUs, fixedBytes, turns, region }
-}
-
-/** By node: no placement spends less on it for one request. */
-export function leastTimes({ nodes, classes, regions, maxParts }: Problem): Float64Array {
-  const parted = new Set(maxParts > 1 ? regions.flatMap(({ divided }) => divided) : [])
-  return Float64Array.from(nodes, (_, node) => {
-    const us = classes.reduce((best, { nodeUs }) => Math.min(best, nodeUs[node]!), Infinity)
-    return parted.has(node) ? us / maxParts : us
-  })
 }
 
 /** By node: no result that needs it comes sooner after it was started; -Infinity where none needs it. */
