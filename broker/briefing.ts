@@ -3,6 +3,7 @@
  * hand: it decides nothing, and tells again whoever asks or has not heard.
  */
 
+import { equal } from '#shared/bytes.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { maxClients, type Assignment } from '#shared/protocol/messages.js'
@@ -11,8 +12,16 @@ import type { Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
 import type { Registry } from './fleet/registry.js'
 import type { BornMember, HubSessions } from './keys/sessions.js'
-import type { Delivery } from './models/delivery.js'
-import { clientWork, peersIn, stageWork, type Plan } from './planner/plan.js'
+import type { Delivery, SealedSegment } from './models/delivery.js'
+import {
+  clientWork,
+  devicesIn,
+  peersIn,
+  roomForClients,
+  stageWork,
+  type Plan,
+  type PlannedClient,
+} from './planner/plan.js'
 
 /** Revisions of one term: a hub that restarts counts on above all it has said. */
 const revisionsPerTerm = 2 ** 20
@@ -38,6 +47,8 @@ export class Briefing {
   readonly #desired = new Map<DeviceId, Assignment>()
   #plan: Plan | undefined
   #revisions = 0
+  /** Two devices that are peers beside the plan, or none. */
+  #introduced: readonly DeviceId[] = []
 
   constructor(options: BriefingOptions) {
     this.#options = options
@@ -56,18 +67,12 @@ export class Briefing {
   /** Puts a plan in force: everybody is told what it wants of them, and gets the rights and keys that go with it. */
   async apply(plan: Plan): Promise<void> {
     this.#plan = plan
-    const { registry, bus, relay } = this.#options
-    const peers = peersIn(plan)
-    for (const { id } of registry.all()) {
-      const own = peers.get(id) ?? new Set()
-      bus.setPeers(id, own)
-      const token = this.#relayTokens.get(id)
-      if (token !== undefined) relay.allow(id, { token, peers: own })
-    }
-    plan.stages.forEach(({ device }, index) => this.#want(device, stageWork(plan, index)))
-    for (const client of plan.clients) this.#want(client, clientWork(plan))
+    const { registry, bus } = this.#options
+    for (const { id } of registry.all()) this.#allow(id)
+    for (const stage of plan.stages.keys()) for (const [id, work] of stageWork(plan, stage)) this.#want(id, work)
+    for (const { device } of plan.clients) this.#want(device, clientWork(plan))
     // Whoever has work may still have no peer: the only stage, before the first client.
-    const isIn = new Set<DeviceId>([...plan.stages.map(({ device }) => device), ...plan.clients])
+    const isIn = new Set<DeviceId>([...devicesIn(plan), ...plan.clients.map(({ device }) => device)])
     for (const [id, { work }] of this.#desired) {
       if (!isIn.has(id) && work.kind !== 'none') this.#want(id, { kind: 'none' })
     }
@@ -86,14 +91,39 @@ export class Briefing {
     await bus.publish('root', [id], sessions.open(this.#born(id)))
     await this.#tellRelay(id)
     const plan = this.#plan
-    if (plan !== undefined && registry.get(id)!.birth.role === 'client' && !plan.clients.includes(id)) {
-      await this.apply({ ...plan, clients: [...this.#clientsBeside(plan, id), id] })
-      return
+    if (plan !== undefined && registry.get(id)!.birth.role === 'client') {
+      const { bootId } = registry.get(id)!
+      const known = plan.clients.find(({ device }) => device === id)
+      if (known === undefined || !equal(known.run, bootId)) {
+        await this.apply({ ...plan, clients: [...this.#clientsBeside(plan, id), { device: id, run: bootId }] })
+        return
+      }
     }
     await this.#tellKeys(id)
     const desired = this.#desired.get(id)
     if (desired !== undefined) await bus.publish('assignment', [id], desired)
     if (boot === 'restarted') for (const peer of this.#peersOf(id)) await this.#tellKeys(peer)
+  }
+
+  /** Makes two devices peers beside the plan, so that they can measure the link between them, until `part`. */
+  async introduce(a: DeviceId, b: DeviceId): Promise<void> {
+    this.#introduced = [a, b]
+    for (const id of this.#introduced) {
+      this.#allow(id)
+      await this.#tellKeys(id)
+    }
+  }
+
+  /** Ends the last `introduce`. */
+  part(): void {
+    const apart = this.#introduced
+    this.#introduced = []
+    for (const id of apart) this.#allow(id)
+  }
+
+  /** The key of a segment to the device that it is sealed for. */
+  tellSegmentKey({ device, file, dek }: SealedSegment): Promise<void> {
+    return this.#say(device, this.#options.sessions.sealDek(device, { ...file, dek }))
   }
 
   /** Publishes again what devices have not reported as theirs. */
@@ -111,10 +141,11 @@ export class Briefing {
   }
 
   /** The clients of the plan that stay when one more comes. Throws `Refusal('over-limit')` where there is no room. */
-  #clientsBeside({ clients }: Plan, id: DeviceId): readonly DeviceId[] {
-    const limit = this.#options.maxClients ?? maxClients
-    if (clients.length < limit) return clients
-    const here = clients.filter((client) => this.#options.registry.get(client)?.state !== 'offline')
+  #clientsBeside(plan: Plan, id: DeviceId): readonly PlannedClient[] {
+    const limit = Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan))
+    const others = plan.clients.filter(({ device }) => device !== id)
+    if (others.length < limit) return others
+    const here = others.filter(({ device }) => this.#options.registry.get(device)?.state !== 'offline')
     if (here.length < limit) return here
     throw new Refusal('over-limit', `${limit} clients are here: ${id} gets no pipeline until one of them leaves`)
   }
@@ -134,8 +165,7 @@ export class Briefing {
     const peers = [...this.#peersOf(id)].filter((peer) => registry.get(peer) !== undefined)
     await this.#say(id, sessions.sealSeeds(id, peers))
     for (const peer of peers) await this.#say(id, sessions.sealPairRoot(this.#born(id), this.#born(peer)))
-    const segment = delivery.segmentOf(id)
-    if (segment !== undefined) await this.#say(id, sessions.sealDek(id, { ...segment.file, dek: segment.dek }))
+    for (const segment of delivery.segmentsOf(id)) await this.tellSegmentKey(segment)
   }
 
   #say(id: DeviceId, frame: Uint8Array): Promise<void> {
@@ -146,8 +176,19 @@ export class Briefing {
     this.#desired.set(id, { rev: this.#options.term * revisionsPerTerm + ++this.#revisions, work })
   }
 
+  /** Whom a member may write to, on both brokers. */
+  #allow(id: DeviceId): void {
+    const { bus, relay } = this.#options
+    const peers = this.#peersOf(id)
+    bus.setPeers(id, peers)
+    const token = this.#relayTokens.get(id)
+    if (token !== undefined) relay.allow(id, { token, peers })
+  }
+
   #peersOf(id: DeviceId): Set<DeviceId> {
-    return this.#plan === undefined ? new Set() : (peersIn(this.#plan).get(id) ?? new Set())
+    const peers = new Set(this.#plan === undefined ? [] : peersIn(this.#plan).get(id))
+    if (this.#introduced.includes(id)) for (const other of this.#introduced) if (other !== id) peers.add(other)
+    return peers
   }
 
   #born(id: DeviceId): BornMember {

@@ -44,6 +44,12 @@ export const hubConfig = z.strictObject({
         .optional()
         .describe('Folder with test_data_set_0/input_0.pb and so on. Gives the shapes of a model with dynamic ones.'),
       stages: z.int().min(1).max(64).describe('Into how many segments the model is cut, one for each device.'),
+      objective: z
+        .enum(['throughput', 'latency', 'memory'])
+        .optional()
+        .describe(
+          "What the plan is to be best at, by what was measured of the devices. 'stages' says then for how many to wait. Equal segments for 'stages' devices when not given.",
+        ),
       optimisation: z
         .enum(['disabled', 'basic', 'extended', 'all'])
         .default('all')

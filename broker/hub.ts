@@ -4,27 +4,38 @@ import { fromHex, toHex } from '#shared/bytes.js'
 import { every, type Cancel, type Clock } from '#shared/clock.js'
 import type { Aeads, AlgId } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
+import { sha256 } from '#shared/crypto/hash.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
-import type { Feeds, Level } from '#shared/onnx/session.js'
+import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
+import { timeKernels, type Effort } from '#shared/onnx/workload.js'
 import { maxClients } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { Briefing } from './briefing.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
+import type { ProfileStore } from './fleet/profiles.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
-import { cutModel, cutModelInWorker, type CutModel } from './models/catalogue.js'
-import { Delivery, sealSegment } from './models/delivery.js'
+import { Live, notLive } from './live.js'
+import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './models/catalogue.js'
+import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
+import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
 import { partition } from './planner/partition.js'
-import type { Plan } from './planner/plan.js'
+import { devicesIn, roomForClients, type Plan } from './planner/plan.js'
+import type { Cost, Objective } from './planner/problem.js'
+import type { Profiles } from './planner/profile.js'
+import type { Decision } from './planner/replan.js'
+import { layoutOf, type Choice, type Goal } from './planning.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
 /** Plans of one term: a hub that restarts counts on above all it has made. A member tells by the number which of two plans is the later one. Below 2^48 in all. */
 const plansPerTerm = 2 ** 14
+/** For all that is stale to be measured before a plan is chosen. */
+const surveyedWithinMs = 300_000
 const firstEpoch = 1
 const aes256gcm = 1
 
@@ -50,6 +61,10 @@ export interface HubOptions {
   readonly relayAddress: { readonly host: string; readonly port: number }
   /** Clients that a plan has at once; as many as an assignment can name unless given. */
   readonly maxClients?: number
+  /** What is known of the fleet's speed; the hub has it measured where this is given. */
+  readonly profiles?: ProfileStore<Profiles>
+  /** How long the hub's own measurement takes; the usual unless given. */
+  readonly effort?: Effort
   /** Cut models on the hub's own thread: for a fleet within one process. */
   readonly cutsInline?: boolean
   log(event: string, nouns: Record<string, unknown>): void
@@ -64,9 +79,16 @@ export interface DeployRequest {
   /** Where external data of the model may lie. */
   readonly folder?: string
   readonly level?: Level
-  readonly stages: number
+  /** Into so many stages in a row, one for each of the first devices that are here. */
+  readonly stages?: number
+  /** In place of `stages`: the best plan for the devices that are here, by what was measured of them. */
+  readonly objective?: Objective
+  /** For an objective: devices that may hold one and the same stage, and take its requests in turn. 1 unless given. */
+  readonly maxReplicas?: number
   /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
   readonly at?: readonly number[]
+  /** In place of `stages`: who does what, decided when the graph is known. */
+  readonly layout?: (facts: ModelFacts) => Layout | Promise<Layout>
 }
 
 export interface Deployment {
@@ -85,6 +107,11 @@ export class Hub {
   readonly #sessions: HubSessions
   readonly #delivery = new Delivery()
   readonly #briefing: Briefing
+  /** Measures, chooses and watches, where it is wanted. */
+  readonly #live: Live | undefined
+  /** Of the plan in force, by device and the segment's SHA-256. */
+  #sealed = new Map<string, SealedSegment>()
+  #request: DeployRequest | undefined
   readonly #watchers = new Set<() => void>()
   readonly #cancelRepublish: Cancel
   #plans = 0
@@ -123,6 +150,20 @@ export class Hub {
       sessions: this.#sessions,
       delivery: this.#delivery,
     })
+    const { profiles } = options
+    this.#live =
+      profiles &&
+      new Live({
+        ...options,
+        bus: this.#bus,
+        registry: this.#registry,
+        briefing: this.#briefing,
+        delivery: this.#delivery,
+        store: profiles,
+        isInline: options.cutsInline === true,
+        timeHub: async () => (await timeKernels(await loadEngine(), options.effort)).least,
+        onChange: () => this.#changed(),
+      })
     this.#cancelRepublish = every(clock, republishMs, () => {
       this.#briefing.repeat().catch((error: unknown) => this.#refuse(error, id))
     })
@@ -152,6 +193,31 @@ export class Hub {
   /** Devices that can hold a stage now. */
   online(): Member[] {
     return this.#registry.available()
+  }
+
+  /** What is known of the fleet's speed; `undefined` for a hub that has nothing measured. */
+  get profiles(): Profiles | undefined {
+    return this.#options.profiles?.value
+  }
+
+  /** The plan in force as it was chosen for an objective, and the last decision on whether to leave it. */
+  get choice(): Choice | undefined {
+    return this.#live?.choice
+  }
+
+  get decision(): Decision | undefined {
+    return this.#live?.decision
+  }
+
+  /** What the plan that was chosen costs by what is known now; `undefined` where a device of it is not here. */
+  get predicted(): Cost | undefined {
+    return this.#live?.predicted
+  }
+
+  /** Resolves when all that is stale was measured. */
+  async surveyed(timeoutMs: number): Promise<void> {
+    this.#live?.survey.look()
+    await this.until(() => this.#live?.survey.isDone !== false, timeoutMs, 'that the fleet is measured')
   }
 
   get plan(): Plan | undefined {
@@ -192,61 +258,101 @@ export class Hub {
   }
 
   /**
-   * Cuts a model for the devices that are here and assigns a stage to each of the first `stages` of them; takes the place
-   * of the plan in force. Throws `Refusal`: what the model refuses, `cannot-cut`, and `device-lost` for too few devices.
+   * Cuts a model for the devices that are here and assigns the stages to them; takes the place of the plan in force. For an
+   * objective, stages and devices are the planner's choice. Throws `Refusal`: what the model refuses, `cannot-cut`,
+   * `device-lost` for too few devices, `cannot-plan` where the objective cannot be had.
    */
   async deploy(request: DeployRequest): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages, at } = request
+    return this.#deploy(request, (model, goal) => this.#live!.choose(model, goal))
+  }
+
+  /** Puts the plan in force that the last decision is for; `undefined` where it is to stay. Throws what `deploy` throws. */
+  async changeOver(): Promise<Deployment | undefined> {
+    const next = this.#live?.next
+    if (next === undefined || this.#request === undefined) return undefined
+    return this.#deploy(this.#request, () => Promise.resolve(next))
+  }
+
+  async #deploy(
+    request: DeployRequest,
+    choose: (facts: ModelFacts, goal: Goal) => Promise<Choice>,
+  ): Promise<Deployment> {
+    const { name, model, sample, folder, level = 'all', stages = 1, at, objective, maxReplicas } = request
     const { random, aeads } = this.#options
-    const devices = this.#registry.available().slice(0, stages)
-    if (devices.length < stages) {
+    if (objective !== undefined) await this.#beMeasured()
+    const online = this.#registry.available().map(({ id }) => id)
+    const isInARow = request.layout === undefined && objective === undefined
+    if (isInARow && online.length < stages) {
       throw new Refusal(
         'device-lost',
-        `${stages} devices are needed for ${stages} segments, ${devices.length} are online: start more or ask for fewer`,
+        `${stages} devices are needed for ${stages} segments, ${online.length} are online: start more or ask for fewer`,
       )
     }
-    const cutting = this.#options.cutsInline === true ? cutModel : cutModelInWorker
-    const cut = await cutting(
+    let choice: Choice | undefined
+    const decide =
+      request.layout ??
+      (async (facts: ModelFacts) => {
+        if (objective === undefined) return inARow(facts, at ?? partition(facts, stages), online)
+        choice = await choose(facts, { objective, ...(maxReplicas === undefined ? {} : { maxReplicas }) })
+        return layoutOf(choice)
+      })
+    let layout: Layout | undefined
+    const cut = await (this.#options.cutsInline === true ? cutModel : cutModelInWorker)(
       {
         model,
         level,
-        stages,
+        timed: !isInARow || (at === undefined && stages > 1),
         ...(sample === undefined ? {} : { sample }),
         ...(folder === undefined ? {} : { folder }),
       },
-      at === undefined ? partition : () => [...at],
+      async (facts) => {
+        layout = await decide(facts)
+        checkLayout(layout, facts.hash, new Set(this.#registry.available().map(({ id }) => id)))
+        return layout
+      },
     )
     const number = this.#options.term * plansPerTerm + ++this.#plans
     const modelId = fromHex(cut.hash).subarray(0, 16)
-    const sealed = cut.segments.map((segment, index) => {
-      const made = sealSegment(
-        { device: devices[index]!.id, name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model },
-        random,
-        aeads,
-      )
+    const holders = holdersOf(layout!, cut.stages)
+    const kept = new Map<string, SealedSegment>()
+    const sealed = cut.stages.map((segment, index) => {
+      const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
+      const bytes = toHex(sha256(segment.model))
+      const made = holders[index]!.map((device) => {
+        // A device that keeps its nodes keeps its file: nothing is delivered.
+        const which = `${device} ${bytes}`
+        const file = this.#sealed.get(which) ?? sealSegment({ device, ...of }, random, aeads)
+        kept.set(which, file)
+        return file
+      })
       segment.model.fill(0)
       return made
     })
-    this.#delivery.offer(sealed)
-    this.#options.log('plan made', { plan: number, model: name, stages, devices: devices.map((device) => device.id) })
     const plan: Plan = {
       plan: number,
       model: name,
       inputs: cut.inputs,
       outputs: cut.outputs,
-      clients: this.#registry
-        .clients()
-        .filter(({ state }) => state === 'online')
-        .slice(0, this.#options.maxClients ?? maxClients)
-        .map((client) => client.id),
-      stages: cut.segments.map((segment, index) => ({
-        ...segment,
-        device: devices[index]!.id,
-        segment: sealed[index]!.file,
+      clients: [],
+      stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
+        runInputs,
+        runOutputs,
+        holders: sealed[index]!.map(({ device, file }) => ({ device, segment: file })),
       })),
+      edges: cut.edges,
     }
-    await this.#briefing.apply(plan)
-    return { plan, cut, segmentBytes: sealed.map(({ bytes }) => bytes.length) }
+    const clients = this.#registry
+      .clients()
+      .filter(({ state }) => state === 'online')
+      .slice(0, Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan)))
+      .map(({ id, bootId }) => ({ device: id, run: bootId }))
+    this.#sealed = kept
+    this.#delivery.offer(sealed.flat())
+    this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
+    this.#request = request
+    this.#live?.adopted(choice)
+    await this.#briefing.apply({ ...plan, clients })
+    return { plan: { ...plan, clients }, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
@@ -254,32 +360,65 @@ export class Hub {
     await this.until(() => this.#isReady(), timeoutMs, 'that every stage is ready')
   }
 
+  /**
+   * Has the segments of the plan in force timed where they are, so that the next choice knows them. Not while requests flow.
+   * Throws `Refusal`: `cannot-plan` for a hub that has nothing measured, what a device says, `timed-out`.
+   */
+  async timeStages(): Promise<void> {
+    if (this.#live === undefined) throw notLive()
+    const stages = (this.plan?.stages ?? []).flatMap(({ holders, runInputs, runOutputs }) =>
+      holders.flatMap(({ device, segment }) => {
+        const sealed = this.#delivery.segmentsOf(device).find(({ file }) => file === segment)
+        return sealed === undefined ? [] : [{ sealed, runInputs, runOutputs }]
+      }),
+    )
+    await this.#live.timeStages(stages)
+  }
+
+  /**
+   * Looks whether another plan is worth changing over to, as the hub does by itself every 5 s while something is uneasy;
+   * `undefined` where no plan was chosen for an objective. Changes nothing: `changeOver` does.
+   */
+  async reconsider(): Promise<Decision | undefined> {
+    return this.#live?.reconsider()
+  }
+
+  /** While requests flow nothing is measured: then a plan is chosen by what is known. */
+  async #beMeasured(): Promise<void> {
+    if (this.#live === undefined) throw notLive()
+    if (!this.#live.survey.isFlowing) await this.surveyed(surveyedWithinMs)
+  }
+
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#cancelRepublish()
+    this.#live?.close()
     this.#sessions.close()
     this.#delivery.close()
     this.#briefing.close()
     await this.#bus.close()
     await this.#options.relay.close()
     await this.#options.broker.close()
+    await this.#options.profiles?.close()
   }
 
   #isReady(): boolean {
     const { plan } = this
     if (plan === undefined) return false
-    return plan.stages.every(({ device }, index) => {
-      const report = this.#registry.get(device)?.assigned
-      if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
-      if (report.state === 'failed') {
-        throw new Refusal(
-          'bad-segment',
-          `device ${device} cannot take stage ${index}: ${report.reason?.message ?? 'no reason given'}`,
-        )
-      }
-      return report.state === 'ready'
-    })
+    return plan.stages.every(({ holders }, index) => holders.every(({ device }) => this.#isReadyFor(device, index)))
+  }
+
+  #isReadyFor(device: DeviceId, stage: number): boolean {
+    const report = this.#registry.get(device)?.assigned
+    if (report === undefined || report.rev !== this.#briefing.wantedRevision(device)) return false
+    if (report.state === 'failed') {
+      throw new Refusal(
+        'bad-segment',
+        `device ${device} cannot take stage ${stage}: ${report.reason?.message ?? 'no reason given'}`,
+      )
+    }
+    return report.state === 'ready'
   }
 
   #listen(): void {
@@ -288,7 +427,10 @@ export class Hub {
       const boot = this.#registry.born(envelope.from, body, envelope.bootId)
       if (boot !== 'known')
         this.#options.log('member born', { member: envelope.from, role: body.role, name: body.name, boot })
-      void this.#welcome(envelope.from, boot)
+      this.#live?.born(envelope.from, body.role, boot)
+      void this.#welcome(envelope.from, boot).then(() => {
+        if (boot !== 'known') this.#live?.welcomed()
+      })
       this.#changed()
     })
     bus.on('status', ({ envelope, body }) => {
@@ -299,11 +441,13 @@ export class Hub {
         this.#options.log('member changed', { member: envelope.from, name: known.birth.name, state: body.state })
       }
       this.#registry.note(envelope.from, { state: body.state })
+      if (known.birth.role === 'device' && known.state !== body.state) this.#live?.changed(envelope.from, body.state)
       this.#changed()
     })
     bus.on('endpoint', ({ envelope, body }) => this.#registry.note(envelope.from, { endpoint: body }))
     bus.on('assigned', ({ envelope, body }) => {
       this.#registry.note(envelope.from, { assigned: body })
+      if (body.rev === this.#briefing.wantedRevision(envelope.from)) this.#live?.loaded(envelope.from, body)
       if (body.state === 'failed') {
         this.#options.log('assignment failed', { member: envelope.from, reason: body.reason?.message })
       }
@@ -311,8 +455,10 @@ export class Hub {
     })
     bus.on('telemetry', ({ envelope, body }) => {
       this.#registry.note(envelope.from, { telemetry: body })
+      this.#live?.told(envelope.from, body)
       this.#changed()
     })
+    bus.on('measured', ({ envelope, body }) => this.#live?.measured(envelope.from, body))
     bus.on('blobGet', ({ envelope, body }) => void this.#deliver(envelope.from, body))
   }
 

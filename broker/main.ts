@@ -49,15 +49,16 @@ async function main(): Promise<void> {
 }
 
 /** Waits for the devices, then until each has its stage. What goes wrong at a device is told, and waited for to mend. */
-async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<void> {
-  say(`waiting for ${request.stages} devices to deploy '${request.name}'`)
+async function deployWhenPossible(hub: Hub, request: StagesRequest): Promise<void> {
+  const { stages } = request
+  say(`waiting for ${stages} devices to deploy '${request.name}'`)
   let online = 0
   for (let isDeployed = false; !isDeployed;) {
     if (hub.online().length !== online) {
       online = hub.online().length
-      say(`${online} of ${request.stages} devices online`)
+      say(`${online} of ${stages} devices online`)
     }
-    if (online < request.stages) await change(hub)
+    if (online < stages) await change(hub)
     else isDeployed = await deployed(hub, request)
   }
   for (let told = ''; ;) {
@@ -71,7 +72,20 @@ async function deployWhenPossible(hub: Hub, request: DeployRequest): Promise<voi
       await change(hub)
     }
   }
-  say(`'${request.name}' is ready in ${request.stages} sealed segments; a client joins fleet ${hub.fleet}`)
+  if (request.objective !== undefined) await timeStages(hub)
+  say(
+    `'${request.name}' is ready in ${hub.plan?.stages.length ?? stages} sealed segments; a client joins fleet ${hub.fleet}`,
+  )
+}
+
+/** Before requests come: what the segments take where they are, for the choices that follow. */
+async function timeStages(hub: Hub): Promise<void> {
+  try {
+    await hub.timeStages()
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    complain(error, name) // the plan goes on as it was chosen
+  }
 }
 
 /** False where a device has left meanwhile. Throws what stands against the model itself. */
@@ -101,12 +115,16 @@ function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
 
+type StagesRequest = DeployRequest & { readonly stages: number }
+
 /** Reads the model before anything is opened, so that what is wrong with it is told at once. */
-async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<DeployRequest | undefined> {
+async function deployRequest(deploy: HubConfig['deploy'], base: string): Promise<StagesRequest | undefined> {
   if (deploy === undefined) return undefined
   const path = resolve(base, deploy.model)
   const model = await readModelFile(path)
-  const request = { name: deploy.name, model, folder: dirname(path), level: deploy.optimisation, stages: deploy.stages }
+  const { name, objective, stages, optimisation } = deploy
+  const plan = objective === undefined ? { stages } : { stages, objective: { kind: objective } }
+  const request = { name, model, folder: dirname(path), level: optimisation, ...plan }
   try {
     const { graph } = await readCanonical(model, dirname(path))
     if (deploy.data === undefined) {

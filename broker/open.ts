@@ -14,9 +14,13 @@ import { nodeAeads } from '#shared/crypto/aead.js'
 import { newIdentity } from '#shared/crypto/identity.js'
 import { openMember } from '#shared/crypto/member-file.js'
 import { fleetOf, newDeviceId } from '#shared/ids.js'
+import { Refusal } from '#shared/errors.js'
+import type { Log } from '#shared/log.js'
 import { systemRandom } from '#shared/random.js'
 import { hubSettings } from './config.js'
+import { ProfileStore, readProfiles } from './fleet/profiles.js'
 import { nextEpoch } from './keys/epoch-file.js'
+import { noProfiles, profiles, type Profiles } from './planner/profile.js'
 import { startHub, type RunningHub, type StartOptions } from './start.js'
 
 export { Hub, type DeployRequest, type Deployment } from './hub.js'
@@ -33,7 +37,7 @@ export type HubSettings = z.input<typeof hubSettings>
  */
 export async function openHub(settings: HubSettings = {}, parts: Partial<StartOptions> = {}): Promise<RunningHub> {
   const { state, fleet, listen } = checkSettings(settings, hubSettings)
-  const { random = systemRandom } = parts
+  const { random = systemRandom, clock = systemClock, log = () => {} } = parts
   const { id, identity, release } =
     state === undefined
       ? { id: newDeviceId(random), identity: newIdentity(random), release: () => Promise.resolve() }
@@ -46,10 +50,16 @@ export async function openHub(settings: HubSettings = {}, parts: Partial<StartOp
       identity,
       epoch,
       ...listen,
-      clock: systemClock,
+      clock,
       random,
       aeads: nodeAeads,
-      log: () => {},
+      log,
+      profiles: new ProfileStore({
+        value: await knownProfiles(state, log),
+        clock,
+        ...(state === undefined ? {} : { folder: state }),
+        onFailure: (reason) => log('profiles not kept', { reason: reason.message }),
+      }),
       ...parts,
     })
     const close = async (): Promise<void> => {
@@ -60,5 +70,17 @@ export async function openHub(settings: HubSettings = {}, parts: Partial<StartOp
   } catch (error) {
     await release()
     throw error
+  }
+}
+
+/** What the folder holds; a file that is none is replaced, as all in it can be measured again. */
+async function knownProfiles(folder: string | undefined, log: Log): Promise<Profiles> {
+  if (folder === undefined) return noProfiles
+  try {
+    return (await readProfiles(folder, profiles)) ?? noProfiles
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error
+    log('profiles not read', { reason: error.message })
+    return noProfiles
   }
 }

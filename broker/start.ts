@@ -9,7 +9,9 @@ import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Log } from '#shared/log.js'
 import { createBroker } from './bus/broker.js'
 import { createRelay } from './bus/relay.js'
+import type { ProfileStore } from './fleet/profiles.js'
 import { Hub } from './hub.js'
+import type { Profiles } from './planner/profile.js'
 
 export interface StartOptions {
   readonly fleet: FleetId
@@ -25,6 +27,8 @@ export interface StartOptions {
   readonly random: Random
   readonly aeads: Aeads
   readonly log: Log
+  /** See `HubOptions`. */
+  readonly profiles?: ProfileStore<Profiles>
 }
 
 export interface RunningHub {

@@ -1,6 +1,6 @@
 /**
  * Sends tensors through a fleet's pipeline and gets results. A client is a member with no stage: it shares keys with the
- * first and the last device, and the hub never sees its data.
+ * devices that it sends to and takes from, and the hub never sees its data.
  */
 
 import { Refusal } from '#shared/errors.js'
@@ -11,6 +11,8 @@ import type { Hop } from '#shared/protocol/tensors.js'
 import { Client as SessionClient } from '#shared/session/client.js'
 import type { LinkKind } from '#shared/session/channel.js'
 import { Member, type MemberOptions } from './member.js'
+import { pipelineOf } from './pipeline.js'
+import { devicesOf } from './runtime/legs.js'
 
 export type ClientOptions = Omit<MemberOptions, 'role'>
 
@@ -18,12 +20,12 @@ export interface Inference {
   readonly request: number
   /** The model's outputs by name. */
   readonly outputs: Readonly<Record<string, Tensor>>
-  /** What each stage spent on it, in order. */
+  /** What each stage spent on it, in the order of the stages. */
   readonly hops: readonly Hop[]
   readonly latencyMs: number
 }
 
-/** The way to one of the two peers of a client, and what went there. */
+/** The way to a peer of a client, and what went there. */
 export interface ClientLink {
   readonly peer: DeviceId
   readonly kind: LinkKind | 'none'
@@ -56,6 +58,7 @@ export class Client {
         onSettled: () => {},
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: () => {},
+        onMeasure: () => {}, // the hub measures devices only
         isMissingSomething: () => client.#work === undefined, // the hub may have had no room for us before
       },
     )
@@ -65,7 +68,7 @@ export class Client {
   }
 
   /**
-   * The pipeline this client is given, as soon as there is one and both its ends share keys with us. Throws
+   * The pipeline this client is given, as soon as there is one and all its ends share keys with us. Throws
    * `Refusal('timed-out')` when that takes longer than `withinMs`; waits for ever where that is not given.
    */
   async ready(withinMs = Infinity): Promise<ClientWork> {
@@ -76,7 +79,7 @@ export class Client {
         const missing =
           this.#work === undefined
             ? 'the hub has assigned none: deploy a model, and start as many devices as it has stages'
-            : 'its first or its last device is not here: start it'
+            : 'a device that we send to or take from is not here: start it'
         throw new Refusal('timed-out', `no pipeline within ${withinMs / 1000} s; ${missing}`)
       }
       await new Promise<void>((resolve) => {
@@ -88,6 +91,10 @@ export class Client {
       })
     }
     return this.#work.work
+  }
+
+  get id(): DeviceId {
+    return this.#options.id
   }
 
   /** Requests without a result yet. */
@@ -149,14 +156,11 @@ export class Client {
       this.#member.setPeers(new Set(), new Set())
       return
     }
-    // Where one device is both, more goes to it than comes from it.
-    this.#member.setPeers(new Set([work.first, work.last]), new Set(work.first === work.last ? [] : [work.last]))
-    this.#session.use({
-      plan: work.plan,
-      stages: work.stages,
-      first: this.#member.peers.channel(work.first),
-      last: this.#member.peers.channel(work.last),
-    })
+    const targets = devicesOf(work.sends)
+    // Of those that are both, more goes to them than comes from them.
+    const sources = new Set([...devicesOf(work.takes)].filter((device) => !targets.has(device)))
+    this.#member.setPeers(new Set([...targets, ...sources]), sources)
+    this.#session.use(pipelineOf(work, this.#member.peers))
     this.#work = { rev, work }
     for (const wake of this.#waiting.splice(0)) wake()
   }

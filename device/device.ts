@@ -7,11 +7,15 @@ import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { byteLength, itemBytes, type Port, type Tensor } from '#shared/onnx/tensor.js'
 import type { Assigned, Assignment, StageWork } from '#shared/protocol/messages.js'
+import type { BodyOf } from '#shared/protocol/topics.js'
 import type { Arrival } from '#shared/session/channel.js'
+import type { Effort } from '#shared/onnx/workload.js'
 import type { RequestKey } from '#shared/session/requests.js'
 import { Loader } from './loader.js'
+import { Measuring } from './measuring.js'
 import { Member, type MemberOptions } from './member.js'
 import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
+import { devicesOf, meetsClients } from './runtime/legs.js'
 import { Stage } from './runtime/stage.js'
 import type { SegmentStore } from './vault/store.js'
 import type { SegmentKey } from './link/hub-session.js'
@@ -26,6 +30,8 @@ export interface DeviceOptions extends Omit<MemberOptions, 'role'> {
   readonly store: SegmentStore
   readonly engine?: EngineMode | 'auto'
   readonly telemetryMs?: number
+  /** How long measurements take; the usual unless given. */
+  readonly effort?: Effort
   /** The hub orders the process to end. */
   onExit?(): void
 }
@@ -33,6 +39,7 @@ export interface DeviceOptions extends Omit<MemberOptions, 'role'> {
 export class Device {
   readonly #options: DeviceOptions
   #member!: Member
+  readonly #measuring: Measuring
   #cancelTelemetry: Cancel = () => {}
   #assignment: Assignment | undefined
   #report: Assigned | undefined
@@ -40,6 +47,7 @@ export class Device {
   /** Came before their stage was ready. They stay in the queue of their sender's window, which is their limit. */
   #early: Arrival[] = []
   #loader: Loader | undefined
+  #isLoading = false
   readonly #segmentKeys = new Map<string, SegmentKey>()
   #refused = 0
   #isClosed = false
@@ -52,6 +60,21 @@ export class Device {
         options.log(event, nouns)
       },
     }
+    const { id, clock, random, aeads, store, engine, effort } = options
+    this.#measuring = new Measuring({
+      self: id,
+      clock,
+      random,
+      aeads,
+      store,
+      engine: engine === 'inline' ? 'inline' : 'worker',
+      ...(effort === undefined ? {} : { effort }),
+      isBusy: () => this.#isBusy,
+      ask: (asked) => this.#member.control.publish('blobGet', [id], asked),
+      report: (measured) => this.#publish('measured', measured),
+      invite: (peer, isDialled) => this.#member.invite(peer, isDialled),
+      dismiss: (peer) => this.#member.dismiss(peer),
+    })
   }
 
   /** Joins the fleet and serves until closed. Throws what `Member.join` throws. */
@@ -62,14 +85,18 @@ export class Device {
       {
         onAssignment: (assignment) => device.#assigned(assignment),
         onSegmentKey: (key) => device.#keyCame(key),
-        onBlock: (file, block, content) => device.#loader?.blockCame(file, block, content),
+        onBlock: (file, block, content) => {
+          device.#loader?.blockCame(file, block, content)
+          device.#measuring.blockCame(file, block, content)
+        },
+        onMeasure: (order) => device.#measuring.order(order),
         onActivation: (arrival) => device.#arrived(arrival),
-        onSettled: (keys) => device.#stage?.stage.settled(keys),
+        onSettled: (keys, by) => device.#stage?.stage.settled(keys, by),
         onLink: (peer, link) => options.log('link', { peer, link }),
         onCommand: (name) => {
           if (name === 'exit') options.onExit?.()
         },
-        isMissingSomething: () => device.#loader?.isWaitingForKey === true,
+        isMissingSomething: () => device.#loader?.isWaitingForKey === true || device.#measuring.isWaitingForKey,
       },
     )
     await device.#member.begin()
@@ -91,6 +118,7 @@ export class Device {
     this.#isClosed = true
     this.#cancelTelemetry()
     this.#loader?.cancel()
+    this.#measuring.close()
     await this.#member.close()
     await this.#stage?.stage.close()
     for (const { dek } of this.#segmentKeys.values()) dek.fill(0)
@@ -121,7 +149,9 @@ export class Device {
     const unsettled = this.#member.setPeers(peersOf(work), sourcesOf(work))
     if (current !== undefined && isSameStage(current.work, work)) {
       current.work = work
-      current.stage.settled(unsettled) // of clients that have left: nobody waits for these results any more
+      // Of clients that have left: nobody waits for these results any more.
+      for (const { peer, requests } of unsettled) current.stage.settled(requests, peer)
+      current.stage.serve(work.clients)
       if (this.#report !== undefined) this.#tell({ ...this.#report, rev: assignment.rev })
       return
     }
@@ -139,6 +169,7 @@ export class Device {
       onProgress: (have, of) => this.#tell({ rev, state: 'loading', blocks: { have, of } }),
     })
     this.#loader = loader
+    this.#isLoading = true
     const key = this.#segmentKeys.get(toHex(work.segment.fileHash))
     if (key !== undefined) loader.keyCame(key)
     try {
@@ -154,10 +185,11 @@ export class Device {
         engine,
         clock: this.#options.clock,
         events: {
-          send: (activation) => this.#member.peers.channel(work.downstream ?? activation.client).offer(activation),
+          send: (activation, to) => this.#member.peers.channel(to).offer(activation),
           settle: (to, key) => this.#settle(to, key),
         },
       })
+      stage.serve(work.clients)
       this.#stage = { stage, work }
       for (const arrival of this.#early.splice(0)) this.#takeEarly(arrival)
       await this.#forgetOthers(work.segment.fileHash)
@@ -171,6 +203,8 @@ export class Device {
     } catch (error) {
       if (!(error instanceof Refusal)) throw error
       if (!loader.isCancelled) this.#fail(error)
+    } finally {
+      if (this.#loader === loader) this.#isLoading = false
     }
   }
 
@@ -201,7 +235,7 @@ export class Device {
     const wanted = this.#options.engine ?? 'auto'
     const engine = await openEngine(inClear(), wanted === 'inline' ? 'inline' : 'worker')
     const computeUs = await trial(engine, work)
-    const inputBytes = work.receives.reduce((sum, port) => sum + byteLength(port), 0)
+    const inputBytes = work.takes.flatMap(({ tensors }) => tensors).reduce((sum, port) => sum + byteLength(port), 0)
     if (wanted === 'auto' && computeUs !== undefined && computeUs < inlineBelowUs && inputBytes < inlineBelowBytes) {
       await engine.close()
       return { engine: await openEngine(inClear(), 'inline'), computeUs }
@@ -238,6 +272,12 @@ export class Device {
   #keyCame(key: SegmentKey): void {
     this.#segmentKeys.set(toHex(key.fileHash), key)
     this.#loader?.keyCame(key)
+    this.#measuring.keyCame(key)
+  }
+
+  /** Whether a measurement would disturb, or be disturbed. */
+  get #isBusy(): boolean {
+    return this.#isLoading || (this.#stage !== undefined && this.#stage.stage.open > 0)
   }
 
   #drop(): void {
@@ -255,7 +295,11 @@ export class Device {
 
   #tell(report: Assigned): void {
     this.#report = report
-    void this.#member.control.publish('assigned', [this.id], report).catch((error: unknown) => {
+    this.#publish('assigned', report)
+  }
+
+  #publish<N extends 'assigned' | 'measured'>(name: N, report: BodyOf<N>): void {
+    void this.#member.control.publish(name, [this.id], report).catch((error: unknown) => {
       this.#options.log('report not sent', { reason: reasonOf(error) }) // the hub asks by publishing again
     })
   }
@@ -286,18 +330,18 @@ export class Device {
   }
 }
 
-/** Those whose frames a stage takes or gives: its neighbours in the chain, and the clients at the ends. */
-export function peersOf(work: StageWork): Set<DeviceId> {
-  const peers = new Set<DeviceId>()
-  if (work.upstream !== undefined) peers.add(work.upstream)
-  if (work.downstream !== undefined) peers.add(work.downstream)
-  if (work.upstream === undefined || work.downstream === undefined) for (const client of work.clients) peers.add(client)
+/** Those whose frames a stage takes or gives: who holds the stages beside it, and the clients at the ends. */
+export function peersOf({ takes, sends, clients }: StageWork): Set<DeviceId> {
+  const peers = devicesOf([...takes, ...sends])
+  if (meetsClients([...takes, ...sends])) for (const { device } of clients) peers.add(device)
   return peers
 }
 
 /** Those whose activations a stage takes. */
-function sourcesOf({ upstream, clients }: StageWork): Set<DeviceId> {
-  return new Set(upstream === undefined ? clients : [upstream])
+function sourcesOf({ takes, clients }: StageWork): Set<DeviceId> {
+  const sources = devicesOf(takes)
+  if (meetsClients(takes)) for (const { device } of clients) sources.add(device)
+  return sources
 }
 
 function isSameStage(a: StageWork, b: StageWork): boolean {

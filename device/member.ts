@@ -13,13 +13,13 @@ import { newBoxKey } from '#shared/crypto/root-box.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Assignment, Birth } from '#shared/protocol/messages.js'
+import type { Measure } from '#shared/protocol/measuring.js'
 import type { Random } from '#shared/random.js'
 import { version } from '#shared/version.js'
-import { defaultWindow, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
-import type { RequestKey } from '#shared/session/requests.js'
+import { defaultWindow, type Channel, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
 import { connectControl, type Control } from './link/control.js'
 import { HubSession, type RelayAccess, type SegmentKey } from './link/hub-session.js'
-import { Peers, type LinkMode } from './link/peers.js'
+import { Peers, type LinkMode, type Unsettled } from './link/peers.js'
 import { openRelayLink, type RelayLink } from './link/relay.js'
 import type { Address, Transport } from './link/transport.js'
 import type { Duplex } from 'node:stream'
@@ -61,6 +61,7 @@ export interface MemberEvents extends ChannelEvents {
   readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
   onBlock(file: string, block: number, content: Uint8Array): void
   onCommand(name: 'drain' | 'exit'): void
+  onMeasure(order: Measure): void
   /** Whether something else than pair keys is missing, so that the hub should be asked again. */
   isMissingSomething(): boolean
 }
@@ -86,6 +87,12 @@ export class Member {
   readonly peers: Peers
   readonly #cancelAsking: Cancel
   readonly #parts: Parts
+  #planned: { readonly peers: ReadonlySet<DeviceId>; readonly sources: ReadonlySet<DeviceId> } = {
+    peers: new Set(),
+    sources: new Set(),
+  }
+  /** Peers beside those of the plan: for as long as the link to them is measured. */
+  readonly #guests = new Map<DeviceId, { readonly isDialled: boolean }>()
   #isClosed = false
 
   private constructor(parts: Parts) {
@@ -220,6 +227,7 @@ export class Member {
       'blob',
       guarded(({ body }, levels) => events.onBlock(levels[1]!, Number(levels[2]), body)),
     )
+    control.on('measure', ({ body }) => events.onMeasure(body))
     control.on('command', ({ body }) => {
       if (body.name === 'rebirth') this.#introduceAgain()
       else events.onCommand(body.name)
@@ -233,9 +241,31 @@ export class Member {
    * The peers of the live plan, and those of them whose activations we take; returns the requests that those no longer
    * among them had not settled.
    */
-  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): RequestKey[] {
-    const unsettled = this.peers.set(peers, sources)
-    this.control.setPeers(peers)
+  setPeers(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): Unsettled[] {
+    this.#planned = { peers, sources }
+    return this.#meet()
+  }
+
+  /**
+   * Makes a device a peer beside those of the plan, until `dismiss`; gives the channel to it. Of the two, one has to dial
+   * the other.
+   */
+  invite(guest: DeviceId, isDialled: boolean): Channel {
+    this.#guests.set(guest, { isDialled })
+    this.#meet()
+    return this.peers.channel(guest)
+  }
+
+  dismiss(guest: DeviceId): void {
+    if (this.#guests.delete(guest) && !this.#isClosed) this.#meet()
+  }
+
+  #meet(): Unsettled[] {
+    const { peers, sources } = this.#planned
+    const all = new Set([...peers, ...this.#guests.keys()])
+    const dialled = [...this.#guests].flatMap(([id, { isDialled }]) => (isDialled ? [id] : []))
+    const unsettled = this.peers.set(all, new Set([...sources, ...dialled]))
+    this.control.setPeers(all)
     return unsettled
   }
 

@@ -5,6 +5,7 @@ import { tuneV8 } from '#shared/v8.js'
 import { programNamed } from '#shared/program.js'
 import { fail } from '#shared/report.js'
 import { demoCommand } from './cli/demo.js'
+import { fleetCommand } from './cli/fleet.js'
 import { modelCommand } from './cli/model.js'
 import { planCommand } from './cli/plan.js'
 
@@ -21,6 +22,7 @@ Further programs: tessera-hub coordinates a fleet, tessera-device joins one.`,
 
 modelCommand(program)
 planCommand(program)
+fleetCommand(program)
 demoCommand(program)
 
 try {

@@ -8,7 +8,7 @@ const entries: readonly (readonly [string, Topic])[] = Object.entries(topics)
 
 /** The whole page, in Markdown. */
 export function wirePage(): string {
-  return `${[intro(), tableOf('control'), tableOf('relay'), envelope, rules(), shapes()].join('\n\n')}\n`
+  return `${[intro(), tableOf('control'), tableOf('relay'), envelope, rules(), legs, shapes()].join('\n\n')}\n`
 }
 
 function intro(): string {
@@ -84,6 +84,22 @@ function rules(): string {
 - The body of \`in\` is a chunk of a frame: frame number (uint32), part and parts (uint16 each), big-endian, then data; all parts
   but the last have ${chunkBytes} bytes.`
 }
+
+const legs = `## Legs
+
+A plan is a graph of stages, numbered so that each takes from earlier ones only. What one sends to another for a request is one
+frame, and a leg of the assignment of either end:
+
+- \`stage\` is the stage at the other end; the number of stages stands for the client. A frame names the stage that is to take it.
+- \`devices\` hold that stage. Request number r of a client goes to, and comes from, \`devices[r mod count]\`; with none, the client
+  whose request it is. Whoever else sends it is refused.
+- \`tensors\` is all that goes. With a \`slice\`, only a part of the tensor of this name that this end has: \`shape[axis]\` elements from
+  \`at\` on, of \`of\`. A receiver's slices of a tensor make it up: none twice, none over another, none missing.
+
+A stage runs a request when a frame of it has come by each leg of \`takes\`, sends by each leg of \`sends\`, and tells those that sent it
+that it is settled when all to whom it went have settled it. A failure that comes by one leg goes out by all, when the others have
+come. \`clients\` names the process (bootId) of each client that runs now: what an earlier one of it asked, nobody waits for.
+What a hop took rides in the frame, once for each stage that it came through.`
 
 function shapes(): string {
   const sections = entries.flatMap(([name, { body }]) => {

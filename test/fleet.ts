@@ -5,7 +5,9 @@
 
 import { createBroker } from '#broker/bus/broker.js'
 import { createRelay } from '#broker/bus/relay.js'
+import type { ProfileStore } from '#broker/fleet/profiles.js'
 import { Hub, type Deployment, type DeployRequest } from '#broker/hub.js'
+import type { Profiles } from '#broker/planner/profile.js'
 import { Client } from '#device/client.js'
 import { Device } from '#device/device.js'
 import type { LinkMode } from '#device/link/peers.js'
@@ -30,11 +32,15 @@ export interface FleetOptions {
   readonly engine?: EngineMode | 'auto'
   /** Ciphers of all members: another implementation, or one that records. */
   readonly aeads?: Aeads
+  /** What is known of the fleet's speed: the hub has it measured, quickly and roughly, where this is given. */
+  readonly profiles?: ProfileStore<Profiles> | undefined
   /** Clients that a plan has at once; 64 unless given. */
   readonly maxClients?: number
   readonly log?: (member: string, event: string, nouns: Record<string, unknown>) => void
 }
 
+/** Measurements that are there, and say little: time is not what a fleet in one process is good at. */
+const rough = { batchMs: 1, batches: 1 }
 /** How far the clock moves between two looks at the event loop. */
 const stepMs = 5
 /** What has not happened in 10 minutes of the fleet's time will not happen. */
@@ -72,7 +78,12 @@ export class FleetDevice implements Who {
   async start(): Promise<void> {
     const { engine } = this.#fleet.options
     this.#device = await this.#fleet.during(
-      Device.start({ ...this.#fleet.memberOptions(this), store: this.#store, engine }),
+      Device.start({
+        ...this.#fleet.memberOptions(this),
+        store: this.#store,
+        engine,
+        effort: rough,
+      }),
     )
   }
 
@@ -122,6 +133,7 @@ export class Fleet {
       link = 'auto',
       engine = 'inline',
       aeads = nodeAeads,
+      profiles,
       maxClients = 64,
       log = () => {},
     } = given
@@ -147,10 +159,11 @@ export class Fleet {
       relay,
       relayAddress: { host: 'relay', port: 0 },
       maxClients,
+      ...(profiles === undefined ? {} : { profiles, effort: rough }),
       cutsInline: true,
       log: (event, nouns) => log('hub', event, nouns),
     })
-    const options = { seed, link, engine, aeads, maxClients, log }
+    const options = { seed, link, engine, aeads, profiles, maxClients, log }
     const whole = new Fleet({ clock, network, hub, options, fleet, hubKey: identity.publicKey, random })
     for (let i = 0; i < devices; i++) await whole.addDevice(`device-${i}`)
     await whole.until(() => hub.members().filter((member) => member.state === 'online').length === devices)

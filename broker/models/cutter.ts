@@ -1,9 +1,10 @@
-/** Entry of the worker thread that cuts one model and ends. Says the costs, hears the cuts, says the segments. */
+/** Entry of the worker thread that cuts one model and ends. Says the facts, hears how to cut, says the segments. */
 
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from '#shared/errors.js'
-import { cutModel, type CutRequest, type FromCutter, type Partition } from './catalogue.js'
+import type { Split } from '#shared/onnx/graph.js'
+import { cutModel, type CutRequest, type Decide, type FromCutter } from './catalogue.js'
 
 const port = parentPort!
 
@@ -11,12 +12,12 @@ function say(said: FromCutter): void {
   port.postMessage(said)
 }
 
-const askHub: Partition = async (costs, stages) => {
+const askHub: Decide = async (facts) => {
   const decided = once(port, 'message')
-  say({ kind: 'costs', costs, stages })
-  const [at] = (await decided) as [number[] | undefined]
-  if (at === undefined) throw new Refusal('cannot-cut', 'the hub has decided not to cut the model')
-  return at
+  say({ kind: 'facts', facts })
+  const [split] = (await decided) as [Split | undefined]
+  if (split === undefined) throw new Refusal('cannot-cut', 'the hub has decided not to cut the model')
+  return split
 }
 
 try {

@@ -65,24 +65,41 @@ export function sealSegment(request: SealRequest, random: Random, aeads: Aeads):
 
 export class Delivery {
   readonly #files = new Map<string, SealedSegment>()
+  /** Besides those of the plan: to be measured only. */
+  readonly #lent = new Map<string, SealedSegment>()
 
   /** Offers these files from now on, and no others. */
   offer(segments: readonly SealedSegment[]): void {
-    for (const { dek } of this.#files.values()) if (!segments.some((kept) => kept.dek === dek)) dek.fill(0)
+    for (const [hash, { dek }] of this.#files) {
+      if (!this.#lent.has(hash) && !segments.some((kept) => kept.dek === dek)) dek.fill(0)
+    }
     this.#files.clear()
     for (const segment of segments) this.#files.set(toHex(segment.file.fileHash), segment)
   }
 
-  segmentOf(device: DeviceId): SealedSegment | undefined {
-    for (const segment of this.#files.values()) if (segment.device === device) return segment
-    return undefined
+  /** Offers one file more, until it is taken back. */
+  lend(segment: SealedSegment): void {
+    this.#lent.set(toHex(segment.file.fileHash), segment)
+  }
+
+  /** Offers a lent file no longer, unless it is the plan's by now; its key is wiped then. */
+  takeBack({ file, dek }: SealedSegment): void {
+    const hash = toHex(file.fileHash)
+    if (this.#lent.delete(hash) && !this.#files.has(hash)) dek.fill(0)
+  }
+
+  /** All that is offered to a device. */
+  segmentsOf(device: DeviceId): SealedSegment[] {
+    const all = new Set([...this.#files.values(), ...this.#lent.values()])
+    return [...all].filter((segment) => segment.device === device)
   }
 
   /**
    * The blocks that `device` asks for. Throws `Refusal('not-allowed')` for a file that is not for it.
    */
   blocks(device: DeviceId, asked: BlobGet): { block: number; content: Uint8Array }[] {
-    const segment = this.#files.get(toHex(asked.file))
+    const hash = toHex(asked.file)
+    const segment = this.#files.get(hash) ?? this.#lent.get(hash)
     if (segment === undefined || segment.device !== device) {
       throw new Refusal('not-allowed', `${device} asked for blocks of a file that is not for it`)
     }
@@ -94,6 +111,7 @@ export class Delivery {
   }
 
   close(): void {
+    for (const segment of this.#lent.values()) this.takeBack(segment)
     this.offer([])
   }
 }

@@ -46,7 +46,10 @@ function linkChanges({ fleet, posed: { problem, classes } }: Question, { message
   return [...pairs].flatMap(([about, [a, b]]) => {
     const link = linkIn(fleet, classes, a, b)
     if (link === undefined) return []
-    const where = `between ${nameOf(problem, a)} and ${nameOf(problem, b)}`
+    const where =
+      a === b
+        ? `between any two like ${problem.classes[a!]!.name}`
+        : `between ${nameOf(problem, a)} and ${nameOf(problem, b)}`
     const faster = (factor: number): Problem => withLinks(fleet, problem, classes, a, b, factor)
     const rate = showRate(link.bytesPerUs)
     return [

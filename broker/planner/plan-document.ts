@@ -52,7 +52,14 @@ const stage = z.strictObject({
     .describe('One device; several that take requests in turn; or that each do channels.'),
   exact: z.boolean().optional().describe('Of parts: whether they give the bits of the whole.'),
   members: z.array(member).min(1).max(512),
-  spare: text.optional().describe('The device that takes over when one of the stage is lost.'),
+  spare: z
+    .strictObject({
+      device: text,
+      periodUs: micros.describe('Predicted time between two results when it has taken over.'),
+      memoryBytes: bytes.describe('Memory that it needs to be ready for that.'),
+    })
+    .optional()
+    .describe('The device that takes over when one of the stage is lost.'),
 })
 
 const end = z.union([

@@ -5,14 +5,18 @@ import type { Fleet } from './fleet.js'
 import type { ModelWork } from './model-work.js'
 import type { PlanBody } from './plan-document.js'
 import { devicesOf, type Posed } from './pose.js'
+import type { Spare } from './spares.js'
 import type { Certificate, Holding, Placement, Problem } from './problem.js'
+
+/** The gap of a plan whose bound is nothing: what is infinite cannot be written in JSON. */
+export const unboundedGap = 1e15
 
 export interface Answer {
   readonly placement: Placement
   readonly certificate: Certificate
   readonly load: Load
-  /** For each stage the device class that has a spare for it, if one has. */
-  readonly spares: readonly (number | undefined)[]
+  /** For each stage who could take it over, if anybody. */
+  readonly spares: readonly (Spare | undefined)[]
 }
 
 /** What a plan says of itself besides the planner's answer. */
@@ -32,9 +36,10 @@ export function draftPlan(
 ): PlanBody {
   const { problem } = posed
   const held = devicesOf(posed, placement)
-  const used = new Set(held.flat())
+  const spareOf = spareDevices(posed, held, spares)
   const stages = placement.stages.map(({ nodes, holding }, at): PlanBody['stages'][number] => {
-    const spare = spares[at] === undefined ? undefined : posed.classes[spares[at]]!.find((index) => !used.has(index))
+    const spare = spares[at]
+    const keeper = spareOf[at]
     const loads = load.members.filter((member) => member.stage === at)
     let channel = 0
     return {
@@ -54,7 +59,14 @@ export function draftPlan(
         channel += Math.round(share * problem.regions[holding.region]!.channels)
         return { device: device.name, channels: [from, channel], ...member }
       }),
-      ...(spare === undefined ? {} : { spare: fleet.devices[spare]!.name }),
+      ...(spare !== undefined &&
+        keeper !== undefined && {
+          spare: {
+            device: fleet.devices[keeper]!.name,
+            periodUs: spare.periodUs,
+            memoryBytes: spare.memoryBytes,
+          },
+        }),
     }
   })
   const end = (stage: number | undefined, part: number): PlanBody['links'][number]['from'] =>
@@ -84,8 +96,29 @@ export function draftPlan(
       turns: message.turns,
     })),
     predicted: load.cost,
-    certificate,
+    certificate: { ...certificate, gap: Math.min(certificate.gap, unboundedGap) },
   }
+}
+
+/** The devices of the spares, by index in the fleet: of idle ones that are alike, the one with the most memory left. */
+function spareDevices(
+  { problem, classes }: Posed,
+  held: readonly (readonly number[])[],
+  spares: readonly (Spare | undefined)[],
+): (number | undefined)[] {
+  const used = new Set(held.flat())
+  const free = new Map<number, number>()
+  const freeOf = (device: number, kind: number): number => free.get(device) ?? problem.classes[kind]!.memoryBytes
+  return spares.map((spare) => {
+    if (spare === undefined) return undefined
+    const { class: kind, holds, memoryBytes } = spare
+    if (holds !== undefined) return held[holds.stage]![holds.member]
+    const idle = classes[kind]!.filter((device) => !used.has(device) && freeOf(device, kind) >= memoryBytes)
+    if (idle.length === 0) return undefined
+    const chosen = idle.reduce((best, device) => (freeOf(device, kind) > freeOf(best, kind) ? device : best))
+    free.set(chosen, freeOf(chosen, kind) - memoryBytes)
+    return chosen
+  })
 }
 
 /** The weights that a member gets: of what a region divides, its share. */

@@ -53,8 +53,8 @@ function checkStages({ stages, model }: PlanBody, say: Say): void {
         say(`a range that begins with ${channel}, where the one before ends`, ...path, 'channels')
       } else channel = channels[1]
     }
-    if (spare !== undefined && members.some(({ device }) => device === spare))
-      say('a device that is not of the stage', 'stages', at, 'spare')
+    if (spare !== undefined && members.some(({ device }) => device === spare.device))
+      say('a device that is not of the stage', 'stages', at, 'spare', 'device')
   }
   if (nodes.size !== model.nodes) say(`the number of nodes in the stages, ${nodes.size}`, 'model', 'nodes')
 }

@@ -178,10 +178,7 @@ function classOf(
     byteUs: (byteUs + narrowUs) / device.speed,
   })
   return {
-    name:
-      members.length === 1 || !members.every((one) => devices[one]!.group === device.group)
-        ? device.name
-        : device.group,
+    name: members.length === 1 ? device.name : [...new Set(members.map((one) => devices[one]!.group))].join(' or '),
     count: members.length,
     nodeUs: groups.map((group) => group.reduce((sum, node) => sum + timeOf(node), 0)),
     stageUs: overhead.stageUs / device.speed,

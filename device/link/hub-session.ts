@@ -140,6 +140,8 @@ export class HubSession implements KeySource {
       case controlType.ratchet:
       case controlType.hello:
       case controlType.flow:
+      case controlType.probe:
+      case controlType.echo:
         throw new Refusal('not-allowed', `control message ${message[0]}, which a hub does not send`)
     }
   }

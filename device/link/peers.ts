@@ -42,6 +42,12 @@ export interface PeersOptions {
   readonly onLink: (peer: DeviceId, link: LinkKind | 'none') => void
 }
 
+/** What a peer that is one no longer had not settled. */
+export interface Unsettled {
+  readonly peer: DeviceId
+  readonly requests: readonly RequestKey[]
+}
+
 interface Peer {
   readonly channel: Channel
   readonly keyring: Keyring
@@ -94,14 +100,14 @@ export class Peers {
    * The peers of the live plan are these: channels to others end. Returns the requests that those had not settled, for a
    * stage that goes on without them.
    */
-  set(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): RequestKey[] {
+  set(peers: ReadonlySet<DeviceId>, sources: ReadonlySet<DeviceId>): Unsettled[] {
     this.#sources = sources
-    const unsettled: RequestKey[] = []
+    const unsettled: Unsettled[] = []
     for (const [id, peer] of this.#peers) {
       if (peers.has(id)) continue
       this.#peers.delete(id)
       this.#direct.hangUp(id)
-      unsettled.push(...end(peer))
+      unsettled.push({ peer: id, requests: end(peer) })
     }
     for (const id of peers) if (!this.#peers.has(id)) this.#add(id)
     return unsettled

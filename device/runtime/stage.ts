@@ -1,49 +1,39 @@
 /**
- * One stage of a pipeline: takes activations, runs its segment on each once, passes the result on, and says upstream that
- * a request is settled only after it is settled downstream (D17).
+ * One stage of a plan: takes what belongs to a request from all that it takes from, runs its segment on it once, passes the
+ * results on, and says upstream that the request is settled only after it is settled by all that they went to (D17).
  */
 
-import type { Cancel, Clock } from '#shared/clock.js'
+import type { Clock } from '#shared/clock.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
-import { checkTensor, type Port, type Tensor } from '#shared/onnx/tensor.js'
+import { sending, type Assembly, type Named } from '#shared/onnx/assembly.js'
+import type { Port, Tensor } from '#shared/onnx/tensor.js'
 import type { Activation, WireTensor } from '#shared/protocol/tensors.js'
 import type { Arrival } from '#shared/session/channel.js'
-import { requestName, Requests, type RequestKey } from '#shared/session/requests.js'
+import { hopsOf } from '#shared/session/hops.js'
+import { Requests, type RequestKey } from '#shared/session/requests.js'
 import type { StageEngine } from './engine.js'
-
-/** The stage's place in its plan and the ports of its segment. */
-export interface StagePlace {
-  readonly plan: number
-  readonly stage: number
-  readonly stages: number
-  /** The stage before; absent for the first one, which takes from clients. */
-  readonly upstream?: DeviceId | undefined
-  readonly receives: readonly Port[]
-  readonly sends: readonly Port[]
-  readonly runInputs: readonly Port[]
-  readonly runOutputs: readonly Port[]
-}
+import { Gathering, type InHand } from './gathering.js'
+import { assemblyOf, endOf, type StagePlace } from './legs.js'
+import { ClientRuns, type ClientRun } from './runs.js'
+import { Unclaimed, type Parcel } from './unclaimed.js'
 
 export interface StageEvents {
   /**
-   * Passes a finished activation to the next stage, or to its client after the last. Throws `Refusal('unknown-sender')`
-   * while that is no peer of ours, another `Refusal` for an activation that no frame can carry.
+   * Passes a finished activation on. Throws `Refusal('unknown-sender')` while `to` is no peer of ours, another `Refusal`
+   * for an activation that no frame can carry.
    */
-  send(activation: Activation): void
+  send(activation: Activation, to: DeviceId): void
   /** Tells `to` that it need not keep this request. */
   settle(to: DeviceId, key: RequestKey): void
 }
 
 /** Runs handed to the engine at once: one at work and one ready, so that a worker never waits for the next. */
 const runsAhead = 2
-/** Finished activations kept for their acknowledgement; at the limit the stage takes no more work. */
+/** Finished requests kept until they are settled; at the limit the stage takes no more work, but for the first of all. */
 const maxRetained = 1024
-/** And their bytes; one is always taken. */
+/** And the bytes of their results; one is always taken. */
 export const maxRetainedBytes = 256 << 20
-/** A result whose client is no peer: it may become one in a moment, when the plan that says so comes. */
-const askAgainMs = 250
-export const unclaimedMs = 10_000
 
 export interface StageCounters {
   frames: number
@@ -54,13 +44,7 @@ export interface StageCounters {
   unclaimed: number
 }
 
-/** A request that came and is not settled. */
-interface InHand {
-  /** The one to tell when it is settled: the last that sent it. */
-  sender: DeviceId
-  /** Bytes of its finished activation; `undefined` before. */
-  retainedBytes: number | undefined
-}
+type Failure = NonNullable<Activation['failure']>
 
 export class Stage {
   readonly place: StagePlace
@@ -68,69 +52,84 @@ export class Stage {
   readonly #engine: StageEngine
   readonly #events: StageEvents
   readonly #clock: Clock
-  readonly #queue: { arrival: Arrival; queuedMs: number }[] = []
+  readonly #assembly: Assembly
   readonly #requests = new Requests()
-  readonly #inHand = new Map<string, InHand>()
-  /** Finished, but their client is no peer. */
-  #unclaimed: { activation: Activation; sinceMs: number }[] = []
-  #cancelAsking: Cancel | undefined
+  readonly #runs = new ClientRuns()
+  readonly #gathering: Gathering
+  /** Complete, and not handed to the engine. */
+  #queue: InHand[] = []
+  readonly #unclaimed: Unclaimed
   #running = 0
   #retained = 0
   #retainedBytes = 0
   #isClosed = false
 
+  /** Throws the `Refusal` of `assemblyOf` for a place that no request can get through. */
   constructor(options: { place: StagePlace; engine: StageEngine; events: StageEvents; clock: Clock }) {
     this.place = options.place
     this.#engine = options.engine
     this.#events = options.events
     this.#clock = options.clock
+    this.#assembly = assemblyOf(options.place)
+    this.#gathering = new Gathering(options.place.takes.length)
+    this.#unclaimed = new Unclaimed(options.clock, {
+      send: ({ activation, to }) => this.#events.send(activation, to),
+      onGivenUp: ({ activation, to }) => {
+        this.counters.unclaimed++
+        this.settled([activation], to)
+      },
+    })
   }
 
-  /** Activations that wait for the engine. */
+  /** Requests that wait for the engine, or for the rest of what belongs to them. */
   get queued(): number {
-    return this.#queue.length
+    return this.#queue.length + this.#gathering.incomplete
   }
 
-  /** Finished activations that the next hop has not settled. */
+  /** Finished requests that those they went to have not settled. */
   get retained(): number {
     return this.#retained
   }
 
   /** Requests that came and are not settled. */
   get open(): number {
-    return this.#inHand.size
+    return this.#gathering.size
+  }
+
+  /** The clients as the hub knows them now. What an earlier process of one asked is settled: nobody waits for it. */
+  serve(clients: readonly ClientRun[]): void {
+    this.#runs.set(clients)
+    for (const inHand of this.#gathering.incompleteWhere((key) => this.#runs.isOver(key))) this.#giveUp(inHand)
   }
 
   /** Takes in an activation. Throws `Refusal` when it is not for this stage; duplicates are sorted out here. */
   arrived(arrival: Arrival): void {
     const { activation, from } = arrival
-    this.#check(activation, from)
+    const leg = this.#check(activation, from)
     const admission = this.#requests.admit(activation, activation.low)
-    const name = requestName(activation)
-    const inHand = this.#inHand.get(name)
-    if (admission === 'new' && inHand === undefined) {
-      this.#inHand.set(name, { sender: from, retainedBytes: undefined })
-      this.#queue.push({ arrival, queuedMs: this.#clock.monotonicMs() })
+    for (const passed of this.#gathering.below({ ...activation, request: activation.low })) this.#giveUp(passed)
+    const known = this.#gathering.get(activation)
+    const isWanted = admission === 'new' && !this.#runs.isOver(activation)
+    const inHand = known ?? (isWanted ? this.#gathering.begin(activation) : undefined)
+    const added = inHand === undefined ? 'copy' : this.#gathering.add(inHand, leg, arrival)
+    if (added === 'copy') {
+      this.counters.duplicates++
+      if (inHand === undefined) this.#events.settle(from, activation)
+      arrival.took()
+    } else if (added === 'complete') {
+      inHand!.completeMs = this.#clock.monotonicMs()
+      this.#queue.push(inHand!)
       this.#work()
-      return
     }
-    this.counters.duplicates++
-    if (inHand === undefined) this.#events.settle(from, activation)
-    else inHand.sender = from
-    arrival.took()
   }
 
-  /** The next hop has settled these requests, or there is none any more. */
-  settled(keys: readonly RequestKey[]): void {
+  /** `by` has settled these requests, or is no peer any more. */
+  settled(keys: readonly RequestKey[], by: DeviceId): void {
     for (const key of keys) {
-      const name = requestName(key)
-      const inHand = this.#inHand.get(name)
+      const inHand = this.#gathering.get(key)
       if (inHand?.retainedBytes === undefined) continue
-      this.#inHand.delete(name)
-      this.#requests.settle(key)
-      this.#retained--
-      this.#retainedBytes -= inHand.retainedBytes
-      this.#events.settle(inHand.sender, key)
+      for (const leg of inHand.unsettled) if (endOf(this.place.sends[leg]!, key) === by) inHand.unsettled.delete(leg)
+      if (inHand.unsettled.size === 0) this.#settle(inHand)
     }
     this.#work()
   }
@@ -138,57 +137,78 @@ export class Stage {
   /** Takes nothing more; resolves when the engine has ended. */
   async close(): Promise<void> {
     this.#isClosed = true
-    this.#cancelAsking?.()
-    this.#unclaimed = []
-    for (const { arrival } of this.#queue.splice(0)) arrival.took()
+    this.#unclaimed.close()
+    for (const { took } of this.#gathering.waiting()) took()
+    for (const { arrivals } of this.#queue.splice(0)) for (const arrival of arrivals) arrival!.took()
     await this.#engine.close()
   }
 
-  #check({ plan, stage, client, hops }: Activation, from: DeviceId): void {
+  /** The leg that the frame came by. */
+  #check(activation: Activation, from: DeviceId): number {
     const { place } = this
+    const { plan, stage, hops } = activation
     if (plan !== place.plan || stage !== place.stage) {
       throw new Refusal(
         'not-allowed',
         `a frame for stage ${stage} of plan ${plan} came to stage ${place.stage} of plan ${place.plan}`,
       )
     }
-    if (hops.length !== stage) throw new Refusal('bad-message', `a frame for stage ${stage} with ${hops.length} hops`)
-    // A client speaks for itself only: else it could end the requests of another.
-    const sender = place.stage === 0 ? client : place.upstream
-    if (sender !== undefined && from !== sender) {
-      throw new Refusal('not-allowed', `a frame that should come from ${sender} came from ${from}`)
+    if (hops.some((hop, i) => hop.stage >= stage || hop.stage <= (hops[i - 1]?.stage ?? -1))) {
+      throw new Refusal(
+        'bad-message',
+        `a frame for stage ${stage} with hops that are no ascending row of earlier stages`,
+      )
     }
+    // A client speaks for itself only: else it could end the requests of another. A replica speaks when it is its turn.
+    const leg = place.takes.findIndex((one) => endOf(one, activation) === from)
+    if (leg === -1) {
+      const expected = place.takes.map((one) => endOf(one, activation)).join(' or ')
+      throw new Refusal('not-allowed', `a frame that should come from ${expected} came from ${from}`)
+    }
+    return leg
   }
 
   #work(): void {
-    while (!this.#isClosed && this.#running < runsAhead && this.#mayRetainMore) {
-      const next = this.#queue.shift()
+    while (!this.#isClosed && this.#running < runsAhead) {
+      const next = this.#next()
       if (next === undefined) return
       this.#running++
-      void this.#run(next.arrival, next.queuedMs).finally(() => {
+      void this.#run(next).finally(() => {
         this.#running--
         this.#work()
       })
     }
   }
 
-  get #mayRetainMore(): boolean {
-    return this.#retained + this.#running < maxRetained && this.#retainedBytes < maxRetainedBytes
+  /** The request to run now. The first of all never waits for room: see `precedes`. */
+  #next(): InHand | undefined {
+    if (this.#queue.length === 0) return undefined
+    if (this.#retained + this.#running < maxRetained && this.#retainedBytes < maxRetainedBytes)
+      return this.#queue.shift()
+    const at = this.#queue.indexOf(this.#gathering.first!)
+    return at === -1 ? undefined : this.#queue.splice(at, 1)[0]
   }
 
-  async #run({ activation, openUs, took }: Arrival, queuedMs: number): Promise<void> {
-    const queuedUs = Math.round((this.#clock.monotonicMs() - queuedMs) * 1000)
+  async #run(inHand: InHand): Promise<void> {
+    const arrivals = inHand.arrivals as Arrival[]
+    inHand.arrivals = []
+    const took = (): void => {
+      for (const arrival of arrivals) arrival.took()
+    }
+    const activations = arrivals.map(({ activation }) => activation)
+    const queuedUs = Math.round((this.#clock.monotonicMs() - inHand.completeMs) * 1000)
     let computeUs = 0
-    let tensors: readonly WireTensor[] = []
-    let failure = activation.failure
+    let tensors: readonly (readonly WireTensor[])[] = []
+    let failure = activations.find((activation) => activation.failure !== undefined)?.failure
     if (failure === undefined) {
       try {
-        const given = this.#given(activation)
+        const given = this.#given(activations)
         const running = this.#engine.run(given.feeds, this.place.runOutputs.map(nameOfPort))
         took()
         const ran = await running
         computeUs = ran.computeUs
-        tensors = this.place.sends.map((port) => named(port, ran.outputs[port.name] ?? given.passed.get(port.name)))
+        const all = new Map([...given.passed, ...Object.entries(ran.outputs)])
+        tensors = this.place.sends.map((leg) => sending(all, leg.tensors))
       } catch (error) {
         failure = this.#failureOf(error)
       }
@@ -197,77 +217,86 @@ export class Stage {
     if (this.#isClosed) return
     this.counters.frames++
     this.counters.computeUs += computeUs
-    const hop = { stage: this.place.stage, queuedUs, computeUs, sealUs: openUs }
-    const { plan, client, run, request, low } = activation
-    const head = { plan, client, run, request, low, stage: this.place.stage + 1, hops: [...activation.hops, hop] }
-    this.#retain(activation, tensors)
-    this.#send({ ...head, ...(failure === undefined ? { tensors } : { tensors: [], failure }) })
+    const sealUs = arrivals.reduce((sum, { openUs }) => sum + openUs, 0)
+    const hops = [...hopsOf(activations), { stage: this.place.stage, queuedUs, computeUs, sealUs }]
+    this.#retain(inHand, failure === undefined ? tensors : [])
+    const low = Math.max(...activations.map((activation) => activation.low))
+    this.#sendAll(inHand, { plan: this.place.plan, ...inHand.key, low, hops }, tensors, failure)
   }
 
-  #retain(key: RequestKey, tensors: readonly WireTensor[]): void {
-    const inHand = this.#inHand.get(requestName(key))!
-    const bytes = tensors.reduce((sum, { data }) => sum + data.length, 0)
+  #retain(inHand: InHand, legs: readonly (readonly WireTensor[])[]): void {
+    // What goes to several is held once.
+    const data = new Set(legs.flatMap((tensors) => tensors.map((tensor) => tensor.data)))
+    let bytes = 0
+    for (const { length } of data) bytes += length
     inHand.retainedBytes = bytes
     this.#retained++
     this.#retainedBytes += bytes
+    for (const leg of this.place.sends.keys()) inHand.unsettled.add(leg)
   }
 
-  #send(activation: Activation): void {
+  #sendAll(
+    inHand: InHand,
+    head: Omit<Activation, 'stage' | 'tensors'>,
+    tensors: readonly (readonly WireTensor[])[],
+    failure: Failure | undefined,
+  ): void {
+    for (const [index, leg] of this.place.sends.entries()) {
+      const outcome = failure === undefined ? { tensors: tensors[index]! } : { tensors: [], failure }
+      this.#send({ activation: { ...head, stage: leg.stage, ...outcome }, to: endOf(leg, inHand.key) })
+    }
+    if (this.place.sends.length === 0) this.#settle(inHand) // nobody needs what it makes
+  }
+
+  #send({ activation, to }: Parcel): void {
     try {
-      this.#events.send(activation)
+      this.#events.send(activation, to)
     } catch (error) {
       if (error instanceof Refusal && error.code === 'unknown-sender') {
-        this.#unclaimed.push({ activation, sinceMs: this.#clock.monotonicMs() })
-        this.#askLater()
+        this.#unclaimed.add({ activation, to })
       } else if (activation.failure === undefined) {
-        this.#send({ ...activation, tensors: [], failure: this.#failureOf(error) })
+        this.#send({ activation: { ...activation, tensors: [], failure: this.#failureOf(error) }, to })
       } else throw error
     }
   }
 
-  #askLater(): void {
-    this.#cancelAsking ??= this.#clock.after(askAgainMs, () => {
-      this.#cancelAsking = undefined
-      const nowMs = this.#clock.monotonicMs()
-      for (const { activation, sinceMs } of this.#unclaimed.splice(0)) this.#askAgain(activation, sinceMs, nowMs)
-      if (this.#unclaimed.length > 0) this.#askLater()
-    })
+  /** All to whom its results went are done with the request: those that sent it can be told. */
+  #settle(inHand: InHand): void {
+    this.#retained--
+    this.#retainedBytes -= inHand.retainedBytes!
+    this.#gathering.end(inHand)
+    this.#requests.settle(inHand.key)
+    for (const leg of this.place.takes) this.#events.settle(endOf(leg, inHand.key), inHand.key)
   }
 
-  #askAgain(activation: Activation, sinceMs: number, nowMs: number): void {
-    try {
-      this.#events.send(activation)
-    } catch (error) {
-      if (!(error instanceof Refusal)) throw error
-      if (nowMs - sinceMs < unclaimedMs) {
-        this.#unclaimed.push({ activation, sinceMs })
-        return
-      }
-      this.counters.unclaimed++
-      this.settled([activation])
+  /** Nobody waits for the result: it has come already, or its client has ended. What came of the request is settled. */
+  #giveUp(inHand: InHand): void {
+    this.#gathering.end(inHand)
+    this.#requests.settle(inHand.key)
+    for (const arrival of inHand.arrivals) {
+      if (arrival === undefined) continue
+      this.#events.settle(arrival.from, inHand.key)
+      arrival.took()
     }
   }
 
-  #failureOf(error: unknown): { code: string; message: string } {
+  #failureOf(error: unknown): Failure {
     if (!(error instanceof Refusal)) throw error
     this.counters.failures++
     return { code: error.code, message: `stage ${this.place.stage}: ${reasonOf(error)}` }
   }
 
-  /** Checks what came against the segment's ports, and parts it into what the engine gets and what only passes through. */
-  #given(activation: Activation): { feeds: Record<string, Tensor>; passed: Map<string, Tensor> } {
-    const came = new Map(activation.tensors.map((tensor) => [tensor.name, tensor as Tensor & WireTensor]))
-    for (const port of this.place.receives) {
-      const tensor = came.get(port.name)
-      if (tensor === undefined) throw new Refusal('bad-tensor', `tensor '${port.name}' is missing from the request`)
-      checkTensor(port, tensor)
-    }
+  /** Checks what came, and parts it into what the engine gets and what only passes through. */
+  #given(activations: readonly Activation[]): { feeds: Record<string, Tensor>; passed: Map<string, Tensor> } {
+    const came = this.#assembly.assemble(activations.map(({ tensors }) => tensors as readonly Named[]))
     const produced = new Set(this.place.runOutputs.map(nameOfPort))
     const passed = new Map<string, Tensor>()
-    for (const { name } of this.place.sends) {
-      const tensor = came.get(name)
-      // The engine takes the memory of its feeds over, so what travels on gets its own.
-      if (!produced.has(name) && tensor !== undefined) passed.set(name, copyOf(tensor))
+    for (const { tensors } of this.place.sends) {
+      for (const { name } of tensors) {
+        const tensor = came.get(name)
+        // The engine takes the memory of its feeds over, so what travels on gets its own.
+        if (tensor !== undefined && !produced.has(name) && !passed.has(name)) passed.set(name, copyOf(tensor))
+      }
     }
     const feeds: Record<string, Tensor> = {}
     for (const { name } of this.place.runInputs) {
@@ -284,9 +313,4 @@ function nameOfPort(port: Port): string {
 
 function copyOf({ dtype, shape, data }: Tensor): Tensor {
   return { dtype, shape, data: data instanceof Uint8Array ? Uint8Array.from(data) : data }
-}
-
-function named(port: Port, tensor: Tensor | undefined): WireTensor {
-  if (tensor === undefined) throw new Refusal('bad-segment', `the segment gave no tensor '${port.name}'`)
-  return { name: port.name, dtype: tensor.dtype, shape: tensor.shape, data: tensor.data }
 }

@@ -1,5 +1,9 @@
 /** Tessera itself as a contestant: a hub and a client in this process, devices in processes of their own. */
 
+import { ProfileStore } from '#broker/fleet/profiles.js'
+import type { Hub } from '#broker/hub.js'
+import type { Objective } from '#broker/planner/problem.js'
+import { noProfiles } from '#broker/planner/profile.js'
 import { startHub, type RunningHub } from '#broker/start.js'
 import { Client } from '#device/client.js'
 import { dialTcp } from '#device/link/dial.js'
@@ -20,13 +24,18 @@ import { start, type Child } from './processes.js'
 export interface FleetOptions {
   readonly model: Uint8Array
   /** Where the model is cut: one device more than there are cuts. */
-  readonly at: readonly number[]
+  readonly at?: readonly number[]
+  /** In place of `at`: the devices are measured, and the hub chooses the plan. */
+  readonly planned?: { readonly objective: Objective; readonly devices: number }
+  /** Devices have joined and nothing was measured yet. */
+  readonly onStarted?: (pids: readonly number[]) => void
   readonly isSealed: boolean
   readonly link: Exclude<LinkMode, 'auto'>
   readonly engine: EngineMode | 'auto'
 }
 
 export interface Fleet extends Contestant {
+  readonly hub: Hub
   readonly devices: readonly Child<BenchDevice>[]
 }
 
@@ -34,7 +43,7 @@ const readyWithinMs = 120_000
 
 /** Resolves when every stage is ready and each link of the wanted kind; leaves nothing behind where it throws. */
 export async function openFleet(options: FleetOptions): Promise<Fleet> {
-  const { isSealed, link, engine, at, model } = options
+  const { isSealed, link, engine, at = [], planned, model } = options
   const closers: (() => Promise<unknown>)[] = []
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer()
@@ -50,10 +59,11 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
       log: () => {},
     }
     const { hub, address } = await openHub()
-    const devices = Array.from({ length: at.length + 1 }, () => start<BenchDevice>('device'))
+    const devices = Array.from({ length: planned?.devices ?? at.length + 1 }, () => start<BenchDevice>('device'))
     closers.push(() => Promise.all(devices.map((device) => device.stop())))
     const join = { fleet, hub: address, hubKey: identity.publicKey, isSealed, link, engine }
     await Promise.all(devices.map((device, i) => device.ask('join', { ...join, name: `device-${i}` })))
+    options.onStarted?.(devices.map(({ pid }) => pid))
     const client = await Client.connect({
       ...common,
       id: newDeviceId(systemRandom),
@@ -68,9 +78,11 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
     closers.push(() => client.close())
     const isOnline = (): boolean => hub.members().filter(({ state }) => state === 'online').length > devices.length
     await hub.until(isOnline, readyWithinMs, 'that all devices are online')
-    await hub.deploy({ name: 'bench', model, stages: devices.length, at })
+    const plan = planned === undefined ? { stages: devices.length, at } : { objective: planned.objective }
+    await hub.deploy({ name: 'bench', model, ...plan })
     await Promise.all([hub.ready(readyWithinMs), client.ready()])
     return {
+      hub,
       devices,
       infer: async (inputs) => (await client.infer(inputs)).outputs,
       async cpuMs() {
@@ -88,6 +100,7 @@ export async function openFleet(options: FleetOptions): Promise<Fleet> {
         host: '127.0.0.1',
         port: 0,
         relayPort: 0,
+        ...(planned === undefined ? {} : { profiles: new ProfileStore({ value: noProfiles, clock: systemClock }) }),
       })
       closers.push(() => opened.hub.close())
       return opened

@@ -21,6 +21,7 @@ interface Flags {
 
 const benches = {
   frame: async (output: Output, flags: Flags) => (await import('./frame.js')).benchFrame(output, flags),
+  prediction: async (output: Output, flags: Flags) => (await import('./prediction.js')).benchPrediction(output, flags),
   pipeline: async (output: Output, flags: Flags) => (await import('./pipeline.js')).benchPipeline(output, flags),
   planner: async (output: Output, flags: Flags) => (await import('./planner.js')).benchPlanner(output, flags),
 }

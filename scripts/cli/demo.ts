@@ -5,12 +5,15 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { runDemo } from '../demo/run.js'
 import { Display } from '../demo/display.js'
+import type { Granularity } from '../demo/layouts.js'
 import { goldenWorkload, labelledWorkload, type Workload } from '../demo/workload.js'
 import { Refusal } from '#shared/errors.js'
 import { hintOf } from '#shared/program.js'
 
 interface DemoFlags {
   devices: number
+  granularity: Granularity
+  replicas: number
   link: 'auto' | 'direct' | 'relay'
   once?: true
   requests?: number
@@ -36,6 +39,16 @@ export function demoCommand(program: Command): void {
     )
     .option('--devices <n>', 'device processes, one segment each', within(1, maxDevices), 4)
     .addOption(
+      new Option('--granularity <how>', 'layer: whole layers to each device; block: one layer in parts, by channels')
+        .choices(['layer', 'block'])
+        .default('layer'),
+    )
+    .addOption(
+      new Option('--replicas <n>', 'devices that hold each segment and take requests in turn')
+        .argParser(within(1, maxDevices))
+        .default(1),
+    )
+    .addOption(
       new Option('--link <kind>', 'how frames travel between devices')
         .choices(['auto', 'direct', 'relay'])
         .default('auto'),
@@ -60,6 +73,7 @@ lost, came twice, or differs from the unsplit model's.`,
 
 async function demo(flags: DemoFlags): Promise<number> {
   const workload = await workloadOf(flags)
+  checkFlags(flags)
   const requests = flags.requests ?? (flags.once === true ? requestsOnce : undefined)
   const stop = new AbortController()
   const onSignal = (signal: NodeJS.Signals): void => stop.abort(signal)
@@ -74,6 +88,8 @@ async function demo(flags: DemoFlags): Promise<number> {
     const summary = await runDemo({
       workload,
       devices: flags.devices,
+      granularity: flags.granularity,
+      replicas: flags.replicas,
       link: flags.link,
       requests,
       window: flags.inFlight ?? 2 * flags.devices + 2,
@@ -93,6 +109,15 @@ async function demo(flags: DemoFlags): Promise<number> {
   } finally {
     display.close()
     for (const signal of stopSignals) process.off(signal, onSignal)
+  }
+}
+
+function checkFlags({ devices, granularity, replicas }: DemoFlags): void {
+  if (replicas > devices) {
+    throw new Refusal('usage', `--replicas ${replicas} needs as many devices: give --devices ${replicas} or more`)
+  }
+  if (granularity === 'block' && replicas > 1) {
+    throw new Refusal('usage', '--replicas goes with --granularity layer: a layer in parts is held by one device each')
   }
 }
 

@@ -5,6 +5,7 @@ import { hintOf } from '#shared/program.js'
 import { levels } from '#shared/onnx/session.js'
 import { checkModel } from './model-check.js'
 import { showCuts } from './model-cuts.js'
+import { showRegions } from './model-regions.js'
 import { splitModel } from './model-split.js'
 import { verifyModel } from './model-verify.js'
 
@@ -13,6 +14,9 @@ export function modelCommand(program: Command): void {
   const model = program.command('model').description('looks into ONNX models, cuts them and proves the cuts')
   about(model, 'check', 'says what a model is and whether it can be run and cut').action(checkModel)
   about(model, 'cuts', 'lists every place where a model can be cut, with the tensors that cross it').action(showCuts)
+  about(model, 'regions', 'lists what can be parted by channels, for devices that do one layer together').action(
+    showRegions,
+  )
   about(model, 'split', 'writes the segments of a model as ONNX files, which are not encrypted')
     .addOption(
       new Option('--into <n>', 'as many segments, balanced by measured time').argParser(wholeNumber).conflicts('at'),

@@ -2,133 +2,54 @@
 
 import { writeFile } from 'node:fs/promises'
 import { basename, dirname, resolve } from 'node:path'
-import { adviceFor, losses, worthwhile, type Advice } from '#broker/planner/advice.js'
+import { losses, worthwhile } from '#broker/planner/advice.js'
 import { bottleneckOf } from '#broker/planner/bottleneck.js'
-import { changesTo } from '#broker/planner/changes.js'
-import { loadOf } from '#broker/planner/cost.js'
 import { loadFleet } from '#broker/planner/fleet-file.js'
-import type { Fleet, Pin } from '#broker/planner/fleet.js'
-import { workOf, type ModelWork } from '#broker/planner/model-work.js'
-import { optimise, type Optimum } from '#broker/planner/optimise.js'
-import { signPlan, writePlan, type PlanBody, type PlanDocument } from '#broker/planner/plan-document.js'
-import { draftPlan } from '#broker/planner/plan-draft.js'
-import { pose, type ActivationBits, type PoseOptions } from '#broker/planner/pose.js'
-import type { Objective, Problem } from '#broker/planner/problem.js'
+import type { Fleet } from '#broker/planner/fleet.js'
+import type { ModelWork } from '#broker/planner/model-work.js'
+import { signPlan, writePlan, type PlanDocument } from '#broker/planner/plan-document.js'
 import { loadIdentity } from '#shared/crypto/identity.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
-import { profile } from '#shared/onnx/profile.js'
-import type { Level } from '#shared/onnx/session.js'
 import { adviceWords } from '../plan/advice-words.js'
-import { showTime } from '../plan/figures.js'
+import { showRate, showTime } from '../plan/figures.js'
+import { measured, plannedOn, type Found, type MeasureOptions, type PlanOptions, type Say } from '../plan/planned.js'
 import { bottleneckWords, certificateWords, describePlan } from '../plan/report.js'
 import { drawGraph } from '../plan/svg.js'
-import { prepareSource, readSource } from './model-source.js'
-import { printable, progressBar, showBytes } from './model-table.js'
+import { printable, showBytes } from './model-table.js'
 
-export const granularities = ['layer', 'block', 'auto'] as const
-
-export interface WhatIfOptions {
-  readonly model: string
+export interface WhatIfOptions extends MeasureOptions, Omit<PlanOptions, 'name'> {
   readonly fleet: string
-  readonly objective: Objective
-  readonly granularity: (typeof granularities)[number]
-  readonly shape: Problem['shape']
-  readonly replicas: number
-  readonly pin: readonly Pin[]
-  readonly bits: ActivationBits
-  readonly data?: string
-  readonly dims?: Readonly<Record<string, number>>
-  readonly level: Level
-  readonly seconds: number
   readonly svg?: string
   readonly out?: string
   readonly identity?: string
   readonly json: boolean
 }
 
-/** The least of so many runs is the time of a node. */
-const measuredRuns = 10
-/** Devices that may share one layer. */
-const maxParts = 4
-/** Of the time for planning, what one change may take, and all of them together again as much as the plan. */
-const changeShare = 0.1
-
 export async function whatIf(options: WhatIfOptions): Promise<void> {
   await loadFleet(options.fleet) // mistakes in the file are told before the model is timed
   const identity = options.identity === undefined ? undefined : await loadIdentity(options.identity)
-  const work = await measured(options)
-  const nodes = work.nodes.map(({ name }) => name)
-  const found = plannedOn(work, await loadFleet(options.fleet, nodes), options)
+  const { work, fleet, found } = await waiting(async (say) => {
+    const work = await measured(options, say)
+    const nodes = work.nodes.map(({ name }) => name)
+    const fleet = await loadFleet(options.fleet, nodes)
+    return { work, fleet, found: plannedOn(work, fleet, { ...options, name: nameOf(options.model) }, say) }
+  })
   const plan = identity === undefined ? found.plan : signPlan(found.plan, identity)
   if (options.out !== undefined) await save(options.out, writePlan(plan))
   if (options.svg !== undefined) await save(options.svg, drawGraph(plan, work))
-  process.stdout.write(options.json ? `${JSON.stringify(summaryOf(plan, work, found))}\n` : report(plan, work, found))
-}
-
-/** The model's work, timed on this machine. */
-async function measured({ model, data, dims, level }: WhatIfOptions): Promise<ModelWork> {
-  const say = (what: string): void => {
-    if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${what}`)
-  }
-  const source = { ...(data !== undefined && { data }), ...(dims !== undefined && { dims }), level, json: false }
-  say('reading and optimising the model …')
-  try {
-    const { engine, prepared, sample } = await prepareSource(await readSource(model, source), source)
-    say(`timing ${prepared.nodes.length} nodes, ${measuredRuns} runs …`)
-    return workOf(prepared, await profile(prepared, engine, sample, measuredRuns))
-  } finally {
-    say('')
-  }
-}
-
-interface Found {
-  readonly plan: PlanBody
-  readonly idle: readonly string[]
-  readonly advice: readonly Advice[]
-  /** Changes that there was no time to try. */
-  readonly untried: number
-}
-
-function plannedOn(work: ModelWork, fleet: Fleet, options: WhatIfOptions): Found {
-  const { objective, granularity, shape, bits, seconds } = options
-  const clock = (): number => performance.now()
-  const solve = (problem: Problem, share: number): Optimum =>
-    optimise(problem, objective, { clock, budgetMs: 1000 * seconds * share })
-  const maxReplicas = granularity === 'block' ? 1 : options.replicas
-  const poseOptions: PoseOptions = {
-    shape,
-    maxReplicas,
-    maxParts: granularity === 'layer' ? 1 : maxParts,
-    pins: options.pin,
-    bits,
-  }
-  const posed = pose(work, fleet, poseOptions)
-  const { placement, certificate } = solve(posed.problem, 1)
-  const load = loadOf(posed.problem, placement)
-  const plan = draftPlan(
-    work,
-    fleet,
-    posed,
-    { placement, certificate, load, spares: [] },
-    { modelName: nameOf(options.model), madeAtMs: Date.now(), options: { granularity, shape, maxReplicas, bits } },
+  process.stdout.write(
+    options.json ? `${JSON.stringify(summaryOf(plan, work, found))}\n` : report(plan, work, fleet, found),
   )
-  const changes = changesTo({ work, fleet, options: poseOptions, posed }, placement, load)
-  const deadline = clock() + 1000 * seconds
-  const progress = progressBar('trying changes')
-  const advice = adviceFor(changes, {
-    objective,
-    value: certificate.value,
-    solve: (problem) => solve(problem, changeShare),
-    isLate: () => clock() > deadline,
-    onDone: (done) => progress.show(done, changes.length),
-  })
-  progress.clear()
-  const used = new Set(plan.stages.flatMap(({ members }) => members.map(({ device }) => device)))
-  const idle = fleet.devices.map(({ name }) => name).filter((name) => !used.has(name))
-  return { plan, idle, advice, untried: changes.length - advice.length }
 }
 
-function summaryOf(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried }: Found): unknown {
+/** Shows on a terminal what is being done meanwhile; nothing elsewhere. */
+async function waiting<T>(work: (say: Say) => Promise<T>): Promise<T> {
+  const { stderr } = process
+  const say = (what: string): void => void (stderr.isTTY && stderr.write(`\r\u001b[K${what}`))
+  return work(say).finally(() => say(''))
+}
+
+function summaryOf(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried, front, parts }: Found): unknown {
   const bottleneck = bottleneckOf(plan)
   return {
     plan,
@@ -140,21 +61,30 @@ function summaryOf(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, unt
     next: worthwhile(advice).map((one) => ({ ...one, words: adviceWords(one, plan.objective) })),
     changes: advice,
     untried,
+    ...(front !== undefined && { front }),
+    ...(parts !== undefined && { parts }),
   }
 }
 
-function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untried }: Found): string {
+function report(
+  plan: PlanDocument,
+  { nodes }: ModelWork,
+  fleet: Fleet,
+  { idle, advice, untried, front, parts }: Found,
+): string {
   const us = nodes.reduce((sum, node) => sum + node.us, 0)
   const weights = nodes.reduce((sum, { weightBytes }) => sum + weightBytes, 0)
   const { model, objective, options } = plan
   const wanted = objective.kind === 'batch' ? `batch of ${objective.requests}` : objective.kind
   const head = [
     `${model.name}: ${nodes.length} nodes, ${showBytes(weights)} of weights, ${showTime(us)} in one thread of this machine (level ${model.level})`,
-    `best ${wanted} as a ${options.shape} of stages, ${granularityWords[options.granularity]}${options.bits < 32 ? `, activations of ${options.bits} bits (priced, not yet executed)` : ''}`,
+    `best ${wanted} with a ${options.shape === 'dag' ? 'graph' : 'chain'} of stages, ${granularityWords[options.granularity]}${options.bits < 32 ? `, activations of ${options.bits} bits (priced, not yet executed)` : ''}`,
   ]
   const gains = worthwhile(advice)
   const lines = [
-    ...(idle.length === 0 ? [] : [['idle', idle.join(', ')]]),
+    ...(front === undefined ? [] : [['trades', front.slice(0, shownTrades).map(tradeWords).join('; ')]]),
+    ...(parts === undefined ? [] : [['parts', parts]]),
+    ...(idle.length === 0 ? [] : [['idle', showIdle(fleet, idle)]]),
     ...gains.map((one, index) => [index === 0 ? 'next best' : '', adviceWords(one, objective)]),
     ...(gains.length === 0 ? [['next best', 'none of the changes that were tried brings 1 %']] : []),
     ...losses(advice).map((one, index) => [index === 0 ? 'losses' : '', adviceWords(one, objective)]),
@@ -163,10 +93,30 @@ function report(plan: PlanDocument, { nodes }: ModelWork, { idle, advice, untrie
   return `${head.map(printable).join('\n')}\n\n${describePlan(plan, lines)}`
 }
 
+/** Trades between throughput and latency that are shown. */
+const shownTrades = 6
+
+function tradeWords({ periodUs, latencyUs }: NonNullable<Found['front']>[number]): string {
+  return `${showRate(periodUs)} with ${showTime(latencyUs)}`
+}
+
+/** Idle devices by their name in the fleet file: `panel, 3 of 4 camera`. */
+function showIdle({ devices }: Fleet, idle: readonly string[]): string {
+  const groups = [...new Set(devices.map(({ group }) => group))]
+  return groups
+    .flatMap((group) => {
+      const members = devices.filter((device) => device.group === group)
+      const left = members.filter(({ name }) => idle.includes(name)).length
+      if (left === 0) return []
+      return [members.length === 1 ? group : `${left} of ${members.length} ${group}`]
+    })
+    .join(', ')
+}
+
 const granularityWords = {
   layer: 'every layer whole',
-  block: 'layers whole or in parts',
-  auto: 'layers whole, in parts or replicated',
+  block: 'with a layer in parts',
+  auto: 'layers whole or in parts',
 }
 
 /** A model is called like its file, or its folder where files are all called alike. */

@@ -6,10 +6,11 @@ import { activationBits, type ActivationBits } from '#broker/planner/pose.js'
 import type { Objective } from '#broker/planner/problem.js'
 import { levels } from '#shared/onnx/session.js'
 import { hintOf } from '#shared/program.js'
+import { granularities } from '../plan/planned.js'
 import { sizes, wholeNumber } from './model.js'
 import { diffPlanFiles } from './plan-diff.js'
 import { explainPlan } from './plan-explain.js'
-import { granularities, whatIf } from './plan-what-if.js'
+import { whatIf } from './plan-what-if.js'
 
 /** Adds the noun to the program, from which it takes how help and mistakes are shown. */
 export function planCommand(program: Command): void {
@@ -25,7 +26,7 @@ export function planCommand(program: Command): void {
     .addOption(
       new Option(
         '--granularity <how>',
-        'layer: every layer whole; block: layers may be in parts; auto: that or replicas',
+        'layer: every layer whole; block: one in parts, even if it costs; auto: where it pays',
       )
         .choices(granularities)
         .default('auto'),

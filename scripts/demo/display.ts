@@ -1,7 +1,7 @@
 /** Shows the demo: redrawn in place on a terminal, plain lines elsewhere. */
 
 import { every, systemClock, type Cancel } from '#shared/clock.js'
-import type { RunningDemo } from './running.js'
+import { postsOf, waysOf, type RunningDemo } from './running.js'
 import { clip, colourPaint, draw, type ScreenState } from './screen.js'
 import type { Summary } from './summary.js'
 import type { Workload } from './workload.js'
@@ -48,7 +48,8 @@ export class Display {
     else if (this.#demo !== undefined) {
       for (const { from, to, kind, bytes } of summary.links)
         this.step(`link ${from} -> ${to}: ${kind}, ${bytes} bytes sealed`)
-      summary.hopMs.forEach((ms, stage) => this.step(`stage ${stage}: ${ms.toFixed(2)} ms a request`))
+      const labels = new Map(postsOf(this.#demo.deployment).map(({ stage, label }) => [stage, label]))
+      summary.hopMs.forEach((ms, stage) => this.step(`stage ${labels.get(stage)}: ${ms.toFixed(2)} ms a request`))
     }
     const { requests, correct, accuracy, bitExact, throughputPerSecond, latencyMs, lost, duplicated, interrupted } =
       summary
@@ -86,29 +87,28 @@ export class Display {
     const { running, deployment, processes, client, tally } = this.#demo!
     const nowMs = systemClock.monotonicMs()
     const members = new Map(running.hub.members().map((member) => [member.id, member]))
-    const devices = deployment.plan.stages.map(({ device }) => device)
+    const ways = waysOf(deployment)
     return {
       title: this.#workload.name,
       hub: `${running.address.host}:${running.address.port}`,
       epoch: running.hub.epoch,
       upSeconds: (nowMs - this.#startMs) / 1000,
-      stages: devices.map((device, stage) => {
+      stages: postsOf(deployment).map(({ stage, label, device, nodes, sealedBytes }) => {
         const { state, telemetry } = members.get(device)!
-        const next = devices[stage + 1]
-        const link = telemetry?.links.find(({ peer }) => (next === undefined ? !devices.includes(peer) : peer === next))
-        const { from, to } = deployment.cut.segments[stage]!
+        const targets = new Set(ways.filter(({ from }) => from === device).map(({ to }) => to ?? client.id))
+        const links = telemetry?.links.filter(({ peer }) => targets.has(peer)) ?? []
         return {
-          stage,
+          label,
           device,
           pid: processes.find(({ id }) => id === device)!.pid,
           state,
-          nodes: `${from}-${to}`,
-          sealedBytes: deployment.segmentBytes[stage]!,
+          nodes,
+          sealedBytes,
           computeMs: tally.hopMs[stage],
           queued: telemetry?.queued ?? 0,
           residentBytes: telemetry?.residentBytes ?? 0,
-          link: link?.kind ?? 'none',
-          linkBytes: link?.sentBytes ?? 0,
+          link: [...new Set(links.map(({ kind }) => kind))].join('+') || 'none',
+          linkBytes: links.reduce((sum, { sentBytes }) => sum + sentBytes, 0),
         }
       }),
       requests: { results: tally.results, of: this.#requests, inFlight: client.open },

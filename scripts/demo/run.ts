@@ -4,7 +4,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startHub } from '#broker/start.js'
-import type { Deployment } from '#broker/hub.js'
 import { Client } from '#device/client.js'
 import { dialTcp } from '#device/link/dial.js'
 import type { LinkMode } from '#device/link/peers.js'
@@ -17,7 +16,8 @@ import { newDeviceId, newFleetId } from '#shared/ids.js'
 import { openLog } from '#shared/log.js'
 import { sameBits, type Tensor } from '#shared/onnx/tensor.js'
 import { systemRandom } from '#shared/random.js'
-import type { RunningDemo } from './running.js'
+import { byBlocks, byLayers, type Granularity } from './layouts.js'
+import { postsOf, type RunningDemo } from './running.js'
 import { startDevice, type DeviceProcess } from './devices.js'
 import { openReference, type Reference } from './reference.js'
 import { summaryOf, type Summary } from './summary.js'
@@ -27,6 +27,10 @@ import type { Workload } from './workload.js'
 export interface DemoOptions {
   readonly workload: Workload
   readonly devices: number
+  /** Whether a stage has whole layers, or one layer is parted by channels as well. */
+  readonly granularity: Granularity
+  /** Devices that hold each stage and take requests in turn; with granularity `layer`. */
+  readonly replicas: number
   readonly link: LinkMode
   /** Ends after so many; goes on until stopped when not given. */
   readonly requests: number | undefined
@@ -44,7 +48,7 @@ const telemetryWithinMs = 3000
 
 /** Runs to the end or to the signal; leaves no process, port or file behind, however it ends. Throws `Refusal`. */
 export async function runDemo(options: DemoOptions): Promise<Summary> {
-  const { workload, devices, link, signal, onStep } = options
+  const { workload, devices, granularity, replicas, link, signal, onStep } = options
   const closers: (() => Promise<unknown>)[] = []
   const opened = <T>(thing: T, close: (thing: T) => Promise<unknown>): T => {
     closers.unshift(() => close(thing))
@@ -121,7 +125,10 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
         'that all devices are online',
       ),
     ])
-    onStep(`cutting '${workload.name}' into ${devices} segment${devices === 1 ? '' : 's'}`)
+    onStep(
+      `cutting '${workload.name}' for ${devices} device${devices === 1 ? '' : 's'}, ${granularity === 'block' ? 'one layer in parts' : 'by layers'}`,
+    )
+    const ids = hub.online().map(({ id }) => id)
     const deployment = await Promise.race([
       over,
       hub.deploy({
@@ -129,12 +136,14 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
         model: workload.model,
         folder: workload.folder,
         sample: workload.sample,
-        stages: devices,
+        layout: (facts) => (granularity === 'block' ? byBlocks(facts, ids) : byLayers(facts, ids, replicas)),
       }),
     ])
-    deployment.segmentBytes.forEach((bytes, i) =>
-      onStep(`segment ${i}: ${bytes} bytes, sealed for ${processName(processes, deployment, i)}`),
-    )
+    for (const { label, device, nodes, channels, sealedBytes } of postsOf(deployment)) {
+      const { name } = processes.find(({ id }) => id === device)!
+      const part = channels === undefined ? '' : `, channels ${channels.from}-${channels.to}`
+      onStep(`segment ${label}: nodes ${nodes}${part}; ${sealedBytes} bytes, sealed for ${name}`)
+    }
     await Promise.race([over, Promise.all([hub.ready(readyWithinMs), client.ready()])])
     const reference = opened(await openReference(deployment.cut.whole), (thread) => thread.close())
     const tally = new Tally(systemClock.monotonicMs())
@@ -143,22 +152,18 @@ export async function runDemo(options: DemoOptions): Promise<Summary> {
     options.onReady(demo)
     await Promise.race([lost, stream(options, demo, reference)])
     if (!signal.aborted) await Promise.race([lost, lastTelemetry(demo)])
-    return summaryOf(demo, workload, signal.aborted)
+    return summaryOf(demo, options, signal.aborted)
   } finally {
     for (const close of closers) await close()
   }
 }
 
-function processName(processes: readonly DeviceProcess[], { plan }: Deployment, stage: number): string {
-  return processes.find(({ id }) => id === plan.stages[stage]!.device)!.name
-}
-
 /** The stages report every second: waits until each has told of the last frame, so that the summary adds up. */
 async function lastTelemetry({ running: { hub }, deployment, tally }: RunningDemo): Promise<void> {
   const hasTold = (): boolean =>
-    deployment.plan.stages.every(({ device }) => {
-      const told = hub.members().find(({ id }) => id === device)?.telemetry
-      return told !== undefined && told.frames >= tally.results
+    deployment.plan.stages.every(({ holders }) => {
+      const told = hub.members().filter(({ id }) => holders.some(({ device }) => device === id))
+      return told.reduce((sum, { telemetry }) => sum + (telemetry?.frames ?? 0), 0) >= tally.results
     })
   await hub.until(hasTold, telemetryWithinMs, 'that every stage reports its last frame').catch(() => {}) // then without
 }

@@ -1,7 +1,8 @@
 /** The demo's picture of the fleet: a pure function from what is known to lines for a terminal of 80 columns or more. */
 
 export interface ScreenStage {
-  readonly stage: number
+  /** The stage's number, and a letter where it is a part of one. */
+  readonly label: string
   readonly device: string
   readonly pid: number
   readonly state: string
@@ -99,11 +100,16 @@ function row(stage: ScreenStage, slowest: number, paint: Paint): string {
       ? stage.state.padEnd(13)
       : `${computeMs.toFixed(2).padStart(6)} ${paint.accent('█'.repeat(Math.max(1, Math.round((computeMs / slowest) * 6))).padEnd(6))}`
   return [
-    `${String(stage.stage).padStart(2)} ${stage.device.slice(0, 9)}`,
-    `${String(stage.pid).padEnd(7)} ${stage.nodes.padEnd(9)} ${size(stage.sealedBytes).padStart(6)}`,
+    `${stage.label.padStart(2)} ${stage.device.slice(0, 9)}`,
+    `${String(stage.pid).padEnd(7)} ${short(stage.nodes, 9)} ${size(stage.sealedBytes).padStart(6)}`,
     `${time} ${String(stage.queued).padStart(4)} ${size(stage.residentBytes).padStart(6)}`,
     `${stage.link} ${paint.dim(size(stage.linkBytes))}`,
   ].join('  ')
+}
+
+/** The text in so many columns. */
+function short(text: string, columns: number): string {
+  return text.length <= columns ? text.padEnd(columns) : `${text.slice(0, columns - 1)}…`
 }
 
 function verdict(exact: number, results: number, paint: Paint): string {

@@ -1,8 +1,10 @@
 /** What the demo has seen, as one object for programs (`--json`). */
 
 import type { DeviceId } from '#shared/ids.js'
-import { boundaryBytes, type RunningDemo } from './running.js'
-import type { Workload } from './workload.js'
+import { devicesIn } from '#broker/planner/plan.js'
+import type { Granularity } from './layouts.js'
+import type { DemoOptions } from './run.js'
+import { boundaryBytes, waysOf, type RunningDemo } from './running.js'
 
 export interface Summary {
   readonly model: string
@@ -14,6 +16,9 @@ export interface Summary {
   readonly bitExact: boolean
   readonly devices: number
   readonly pids: readonly number[]
+  readonly granularity: Granularity
+  readonly replicas: number
+  /** Stages; of a layer in parts each part counts. */
   readonly stages: number
   readonly epoch: number
   readonly segmentBytes: readonly number[]
@@ -24,7 +29,7 @@ export interface Summary {
     readonly kind: string
     readonly bytes: number
   }[]
-  /** Bytes of the tensors at each cut. */
+  /** Bytes of the tensors on each edge between two stages. */
   readonly boundaryBytes: readonly number[]
   readonly throughputPerSecond: number
   readonly latencyMs: { readonly p50: number; readonly p99: number }
@@ -37,7 +42,11 @@ export interface Summary {
   readonly interrupted: boolean
 }
 
-export function summaryOf(demo: RunningDemo, workload: Workload, interrupted: boolean): Summary {
+export function summaryOf(
+  demo: RunningDemo,
+  { workload, granularity, replicas }: Pick<DemoOptions, 'workload' | 'granularity' | 'replicas'>,
+  interrupted: boolean,
+): Summary {
   const { tally, deployment, processes, running } = demo
   return {
     model: workload.name,
@@ -48,6 +57,8 @@ export function summaryOf(demo: RunningDemo, workload: Workload, interrupted: bo
     bitExact: tally.results > 0 && tally.exact === tally.results,
     devices: processes.length,
     pids: processes.map(({ pid }) => pid),
+    granularity,
+    replicas,
     stages: deployment.plan.stages.length,
     epoch: running.hub.epoch,
     segmentBytes: deployment.segmentBytes,
@@ -62,22 +73,15 @@ export function summaryOf(demo: RunningDemo, workload: Workload, interrupted: bo
   }
 }
 
-/** The edges of the chain, from the client through every stage and back. */
+/** The edges of the plan, with what its own end says of each. */
 function linksOf({ deployment, client, running }: RunningDemo): Summary['links'] {
-  const stages = deployment.plan.stages.map(({ device }) => device)
-  const own = client.links.find(({ peer }) => peer === stages[0])
-  const first = { from: 'client', to: stages[0]!, kind: own?.kind ?? 'none', bytes: own?.sentBytes ?? 0 }
-  const rest = stages.map((from, i) => {
-    const to = stages[i + 1]
-    const link = sentBy(running.hub.members().find(({ id }) => id === from)?.telemetry?.links, to, stages)
-    return { from, to: to ?? 'client', kind: link?.kind ?? 'none', bytes: link?.sentBytes ?? 0 }
+  const members = new Map(running.hub.members().map((member) => [member.id, member]))
+  const devices = new Set(devicesIn(deployment.plan))
+  return waysOf(deployment).map(({ from, to }) => {
+    const links: Links = from === undefined ? client.links : members.get(from)?.telemetry?.links
+    const link = links?.find(({ peer }) => (to === undefined ? !devices.has(peer) : peer === to))
+    return { from: from ?? 'client', to: to ?? 'client', kind: link?.kind ?? 'none', bytes: link?.sentBytes ?? 0 }
   })
-  return [first, ...rest]
 }
 
 type Links = readonly { readonly peer: DeviceId; readonly kind: string; readonly sentBytes: number }[] | undefined
-
-/** The link of a stage to the next one; to the client after the last. */
-function sentBy(links: Links, to: DeviceId | undefined, stages: readonly DeviceId[]) {
-  return links?.find(({ peer }) => (to === undefined ? !stages.includes(peer) : peer === to))
-}

@@ -28,10 +28,10 @@ const gap = { beside: 10, below: 12, folds: 26 } as const
 /** Between two stages, for what crosses. */
 export const gutter = 120
 /** A column is at least this wide, for what stands at its head. */
-const leastWidth = 212
+const leastWidth = 236
 /** Around the nodes of a stage. */
 export const padding = 12
-/** Ranks that a fold has at least: below that there is nothing to gain. */
+/** Ranks that a fold has at least. */
 const leastRanks = 14
 /** Width of the drawing for its height. */
 const proportion = 1.7
@@ -39,14 +39,13 @@ const proportion = 1.7
 /** Lays out the nodes of each stage, by index; `top` is where the first rank begins and `left` the first column. */
 export function layOut(work: ModelWork, stages: readonly (readonly number[])[], left: number, top: number): Layout {
   const ranked = stages.map((nodes) => ranksOf(work, nodes))
-  let best: Layout | undefined
   const longest = Math.max(...ranked.map((ranks) => ranks.length))
-  for (let fold = Math.min(leastRanks, longest); fold <= longest; fold += Math.max(1, Math.floor(fold / 8))) {
-    const layout = folded(ranked, fold, left, top)
-    best = layout
-    if (layout.width <= proportion * (layout.height + top)) break
+  // The most folds first: fewer where they would make it too wide.
+  for (let folds = Math.floor(longest / leastRanks); folds > 1; folds--) {
+    const layout = folded(ranked, Math.ceil(longest / folds), left, top)
+    if (layout.width <= proportion * (layout.height + top)) return layout
   }
-  return best!
+  return folded(ranked, longest, left, top)
 }
 
 function folded(ranked: readonly (readonly number[][])[], fold: number, left: number, top: number): Layout {

@@ -1,6 +1,7 @@
 /** A plan in words and tables: what it predicts, what holds it back, and how good it is. */
 
 import { bottleneckOf, type Bottleneck } from '#broker/planner/bottleneck.js'
+import { unboundedGap } from '#broker/planner/plan-draft.js'
 import type { PlanBody } from '#broker/planner/plan-document.js'
 import { bar, showBytes, table } from '../cli/model-table.js'
 import { showPercent, showRate, showTime } from './figures.js'
@@ -24,8 +25,11 @@ export function describePlan(plan: PlanBody, more: readonly string[][] = []): st
     ['certificate', certificateWords(plan)],
     ...more,
   ]
-  return `${stageTable(plan)}\n${drawPlan(plan).join('\n')}\n\n${table(facts)}`
+  return `${stageTable(plan)}\n${legend}\n${drawPlan(plan).join('\n')}\n\n${table(facts)}`
 }
+
+const legend =
+  ' Share of the time that each is busy at full load. Devices: to compute + to open and seal. Links: busy + latency.\n'
 
 function stageTable(plan: PlanBody): string {
   const head = [
@@ -43,9 +47,11 @@ function stageTable(plan: PlanBody): string {
     'spare',
   ]
   const { periodUs } = plan.predicted
-  const rows = plan.stages.flatMap(({ kind, members, nodes, spare }, stage) =>
-    members.map(({ device, computeUs, openUs, sealUs, memoryBytes, memoryLimitBytes }, which) => {
-      const turns = kind === 'replicas' ? members.length : 1
+  const rows = plan.stages.flatMap(({ kind, members, nodes, spare }, stage) => {
+    const turns = kind === 'replicas' ? members.length : 1
+    // Replicas are alike: one row says it for all.
+    return members.slice(0, kind === 'replicas' ? 1 : members.length).map((member, which) => {
+      const { device, computeUs, openUs, sealUs, memoryBytes, memoryLimitBytes } = member
       const part = kind === 'parts' ? which : 0
       const bytes = (side: 'from' | 'to'): number =>
         plan.links
@@ -53,7 +59,7 @@ function stageTable(plan: PlanBody): string {
           .reduce((sum, link) => sum + link.bytes, 0)
       return [
         which === 0 ? String(stage) : '',
-        device,
+        turns === 1 ? device : `${device} … ${members.at(-1)!.device} (${turns})`,
         String(nodes.length),
         showTime(computeUs),
         showTime(openUs + sealUs),
@@ -63,10 +69,10 @@ function stageTable(plan: PlanBody): string {
         bar(memoryBytes / memoryLimitBytes, 8),
         showBytes(bytes('to')),
         showBytes(bytes('from')),
-        spare ?? '',
+        spare === undefined || which > 0 ? '' : `${spare.device} (${showRate(spare.periodUs)})`,
       ]
-    }),
-  )
+    })
+  })
   const hasSpare = plan.stages.some(({ spare }) => spare !== undefined)
   const shown = [head, ...rows].map((row) => (hasSpare ? row : row.slice(0, -1)))
   return table(shown, [0, 2, 3, 4, 5, 6, 7, 9, 10])
@@ -105,6 +111,7 @@ export function certificateWords({ certificate, options, objective }: PlanBody):
   const { gap, proof, remark } = certificate
   const space = `${options.shape === 'chain' ? 'chain' : 'graph'} of stages on this fleet`
   if (gap === 0) return `no ${space} is better: proven (${proof})`
+  if (gap >= unboundedGap) return `how much better another ${space} could be is not known (${proof})`
   const better = betterThan(objective.kind === 'throughput', gap)
   const words = `whether another ${space} is better is not known, but none is ${better} (${proof})`
   return remark === undefined ? words : `${words}; ${remark}`
@@ -113,5 +120,7 @@ export function certificateWords({ certificate, options, objective }: PlanBody):
 /** The gap as a comparison: of rates for `throughput`, else of times or memory. */
 function betterThan(isRate: boolean, gap: number): string {
   if (!isRate) return `better by more than ${showPercent(gap / (1 + gap))}`
-  return gap < 1 ? `faster by more than ${showPercent(gap)}` : `more than ${(1 + gap).toPrecision(2)} times as fast`
+  return gap < 1
+    ? `faster by more than ${showPercent(gap)}`
+    : `more than ${1 + gap < 9.5 ? (1 + gap).toFixed(1) : Math.round(1 + gap)} times as fast`
 }

@@ -65,7 +65,7 @@ function title({ model, objective, options, predicted, certificate }: PlanBody):
   const facts = [
     `${showRate(predicted.periodUs)} at full load`,
     `${showTime(predicted.latencyUs)} for one request alone`,
-    `planned for ${what} as a ${options.shape} of stages, ${proof}`,
+    `planned for ${what} as a ${options.shape === 'dag' ? 'graph' : 'chain'} of stages, ${proof}`,
   ]
   return [
     label(24, 36, `${model.name}, ${model.nodes} nodes`, 'font-size="18" font-weight="600"'),
@@ -99,7 +99,10 @@ function head(plan: PlanBody, at: number, x: number, width: number): string[] {
     label(
       x + 8,
       headTop + 14,
-      shorten(`stage ${at}${kinds[stage.kind]} · ${stage.nodes.length} nodes`, room),
+      shorten(
+        `stage ${at}${kinds[stage.kind]} · ${stage.nodes.length} ${stage.nodes.length === 1 ? 'node' : 'nodes'}`,
+        room,
+      ),
       'fill="#fff" font-weight="600"',
     ),
     ...lines.map(({ text, isHot }, line) =>

@@ -7,7 +7,9 @@ import { granuleFor, lcm, type Asked, type Outcome } from './flow.js'
 import { blockedDomain, intOf, type GraphView } from './graph-view.js'
 import { shareOf, type Layout } from './layout.js'
 import type { Node } from './onnx_pb.js'
+import { sumsOfConv, sumsOfProduct } from './sums.js'
 import { dtypeOf, typeName } from './tensor-file.js'
+import { elementCount } from './tensor.js'
 
 interface Dense {
   /** Places among the node's inputs. */
@@ -42,6 +44,7 @@ const denseOps: Readonly<Record<string, Dense>> = {
   Conv: conv,
   ConvInteger: { ...conv, vectors: [3], added: [] },
   QLinearConv: quantisedConv,
+  ConvTranspose: { ...conv, added: [], weightAxis: (node) => (groupsOf(node) > 1 ? 0 : 1) },
   Gemm: gemm,
   MatMul: matMul,
   MatMulInteger: { ...matMul, vectors: [3] },
@@ -58,7 +61,7 @@ const denseOps: Readonly<Record<string, Dense>> = {
 
 /** Dense all the same, but not divisible here: said, so that nobody looks for it in vain. */
 const undivided: ReadonlySet<string> = new Set([
-  'ConvTranspose', 'LSTM', 'GRU', 'RNN', 'Einsum', 'com.microsoft:Attention', 'com.microsoft:QAttention',
+  'LSTM', 'GRU', 'RNN', 'Einsum', 'com.microsoft:Attention', 'com.microsoft:QAttention',
   'com.microsoft:MultiHeadAttention', 'com.microsoft:GroupQueryAttention', 'com.microsoft:MatMulNBits',
 ]) // prettier-ignore
 
@@ -81,12 +84,11 @@ export function channelsOf(view: GraphView, node: Node): number | string {
   const dense = denseOps[qualified(node)]
   if (dense === undefined) return `no rule parts ${node.opType}`
   const name = node.input[dense.weight] ?? ''
-  const shape = view.shape(name)
-  const axis = dense.weightAxis(node, shape?.length ?? 0)
   const reason = obstacleIn(view, name)
   if (reason !== undefined) return reason
-  if (shape === undefined || shape.length < 2) return 'its weights are a vector'
-  return shape[axis] as number
+  if ((view.shape(name)?.length ?? 0) < 2) return 'its weights are a vector'
+  const result = view.shape(node.output[0] ?? '')
+  return result?.[dense.resultAxis(node, result.length)] ?? 'its shapes are not known'
 }
 
 /** Why a constant cannot be cut into shares. */
@@ -99,7 +101,8 @@ export function obstacleIn(view: GraphView, name: string): string | undefined {
       : undefined
   }
   if (found?.node === undefined) return `its constant '${name}' is sparse`
-  if (view.shape(name) === undefined) return `its constant '${name}' is made by ${found.node.opType}`
+  if (view.shape(name) === undefined || (intOf(found.node, 'block_size') ?? 0) !== 0)
+    return `its constant '${name}' is made by ${found.node.opType}`
   return found.node.input.map((input) => (input === '' ? undefined : obstacleIn(view, input))).find(Boolean)
 }
 
@@ -109,17 +112,19 @@ export function beginning(asked: Asked, banks: number): Outcome {
   return dense === undefined ? `no rule parts ${asked.node.opType}` : through(asked, dense, banks)
 }
 
-/** A dense node on parted channels: only one that is grouped can go on without the others. */
+/** A dense node on parted channels: only one that is grouped can go on without the others. Products of data are no such. */
 export function grouped(asked: Asked): Outcome | undefined {
-  const { node, parted } = asked
+  const { view, node, parted } = asked
   const dense = denseOps[qualified(node)]
   if (dense === undefined) return undefined
+  if (!dense.isConv && view.constant(node.input[dense.weight] ?? '') === undefined) return undefined
   const layout = parted[dense.data]
   if (layout === undefined) return 'its weights would have to be parted with what it reads'
   return dense.isConv && groupsOf(node) > 1 ? through(asked, dense, layout.banks) : 'reads all channels'
 }
 
-function through({ view, node, channels }: Asked, dense: Dense, banks: number): Outcome {
+function through(asked: Asked, dense: Dense, banks: number): Outcome {
+  const { view, node, channels } = asked
   const weight = node.input[dense.weight] ?? ''
   const weights = view.shape(weight)
   const result = view.shape(node.output[0] ?? '')
@@ -127,19 +132,20 @@ function through({ view, node, channels }: Asked, dense: Dense, banks: number): 
   if (weights === undefined || result === undefined || data === undefined) return 'its shapes are not known'
   const weightAxis = dense.weightAxis(node, weights.length)
   const axis = dense.resultAxis(node, result.length)
-  const outputs = weights[weightAxis] as number
-  if (result[axis] !== outputs || outputs % banks !== 0) return 'its channels are not one axis of its result'
+  const outputs = result[axis] as number
+  const groups = dense.isConv ? groupsOf(node) : 1
+  if ((groups === 1 && weights[weightAxis] !== outputs) || outputs % banks !== 0)
+    return 'its channels are not one axis of its result'
   const gives = { axis, banks }
   const takes = new Map<number, Layout>([[dense.weight, { axis: weightAxis, banks }]])
   let granule = granuleFor(channels, outputs / banks)
-  const groups = dense.isConv ? groupsOf(node) : 1
   if (groups > 1) {
     const dataAxis = dense.resultAxis(node, data.length)
     if (groups % banks !== 0 || (data[dataAxis] as number) % groups !== 0) return 'its groups do not fit its channels'
     takes.set(dense.data, { axis: dataAxis, banks })
     granule = lcm(granule, granuleFor(channels, groups / banks))
   }
-  if (node.domain === blockedDomain) granule = lcm(granule, granuleFor(channels, outputs / banks, view.block))
+  if (node.domain === blockedDomain) granule = lcm(granule, granuleFor(channels, outputs / banks, view.block()))
   for (const place of dense.vectors) {
     const shape = view.shape(node.input[place] ?? '')
     if (shape?.length === 1 && shape[0] === outputs) takes.set(place, { axis: 0, banks })
@@ -149,28 +155,28 @@ function through({ view, node, channels }: Asked, dense: Dense, banks: number): 
     const addedAxis = (shape?.length ?? 0) - (result.length - axis)
     if (shape?.[addedAxis] === outputs) takes.set(place, { axis: addedAxis, banks })
   }
+  const sums = sumsOf(asked, dense, outputs / banks)
   return {
     takes,
     gives,
-    granule,
-    ...(!dense.isConv && inexactSums(view, weight)),
+    granule: lcm(granule, sums.granule),
+    ...(sums.inexact !== undefined && { inexact: sums.inexact }),
     ...(groups > 1 && { attributes: (share) => ({ group: shareOf(groups, share) }) }),
   }
 }
 
-/**
- * The engine sums columns in blocks. It packs stored float weights beforehand, in blocks that are always the same; for
- * others the blocks depend on how many columns there are.
- */
-function inexactSums(view: GraphView, weight: string): { inexact?: string } {
-  const dtype = view.dtype(weight)
-  const isPacked = view.constant(weight)?.stored !== undefined && dtype === 'float32'
-  return isPacked || dtype === 'int8' || dtype === 'uint8'
-    ? {}
-    : {
-        inexact:
-          'the order of its sums depends on the number of its columns, since its weights are not stored as float32',
-      }
+/** A group is summed alike wherever it stands. A transposed Conv applies its kernel to what it reads, the others to results. */
+function sumsOf(asked: Asked, dense: Dense, bank: number): { readonly granule: number; readonly inexact?: string } {
+  const { view, node } = asked
+  const weight = node.input[dense.weight] ?? ''
+  if (!dense.isConv) return sumsOfProduct(asked, weight)
+  if (groupsOf(node) > 1) return { granule: 1 }
+  const isTransposed = node.opType === 'ConvTranspose'
+  const places = (isTransposed ? node.input[dense.data] : node.output[0]) ?? ''
+  const shape = view.shape(places) ?? []
+  const axis = dense.resultAxis(node, shape.length)
+  const positions = elementCount(shape.filter((_, index) => index > 0 && index !== axis))
+  return sumsOfConv(asked, bank, positions, isTransposed ? elementCount(view.shape(weight)?.slice(2) ?? []) : 1)
 }
 
 function groupsOf(node: Node): number {

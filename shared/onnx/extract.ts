@@ -56,7 +56,26 @@ export function extract(prepared: Prepared, members: ReadonlySet<number>, withCo
  * is, tensor by tensor, what the next receives. Throws `Refusal('cannot-cut')`, naming the position and the reason.
  */
 export function chain(prepared: Prepared, at: readonly number[]): Segment[] {
-  const count = prepared.nodes.length
+  const pieces = rangesOf(prepared.nodes.length, at)
+  const borders = at.map((cut) => portsOf(prepared, crossing(prepared, range(0, cut)), ` at ${cut}`))
+  return pieces.map(({ from, to }, index) => {
+    const isLast = index === at.length
+    const part = segmentPart(prepared, range(from, to), isLast)
+    return {
+      from,
+      to,
+      model: part.model,
+      runInputs: part.inputs,
+      runOutputs: part.outputs,
+      receives: borders[index - 1] ?? prepared.inputs,
+      sends: isLast ? prepared.outputs : (borders[index] as readonly Port[]),
+      weightBytes: part.weightBytes,
+    }
+  })
+}
+
+/** `count` nodes cut before those at `at`. Throws `Refusal('cannot-cut')` unless they ascend within the graph. */
+export function rangesOf(count: number, at: readonly number[]): { from: number; to: number }[] {
   const wrong = at.find(
     (cut, index) => !Number.isInteger(cut) || cut < 1 || cut >= count || cut <= (at[index - 1] ?? 0),
   )
@@ -66,27 +85,14 @@ export function chain(prepared: Prepared, at: readonly number[]): Segment[] {
       `no cut at ${wrong}: cuts must ascend between 1 and ${count - 1}, the graph has ${count} nodes`,
     )
   }
-  const borders = at.map((cut) => portsOf(prepared, crossing(prepared, range(0, cut)), ` at ${cut}`))
-  return [...at, count].map((to, index) => {
-    const from = at[index - 1] ?? 0
-    const isLast = index === at.length
-    const receives = borders[index - 1] ?? prepared.inputs
-    const sends = isLast ? prepared.outputs : (borders[index] as readonly Port[])
-    const part = segmentPart(prepared, range(from, to), isLast)
-    return {
-      from,
-      to,
-      model: part.model,
-      runInputs: part.inputs,
-      runOutputs: part.outputs,
-      receives,
-      sends,
-      weightBytes: part.weightBytes,
-    }
-  })
+  return [...at, count].map((to, index) => ({ from: at[index - 1] ?? 0, to }))
 }
 
-function segmentPart(prepared: Prepared, members: ReadonlySet<number>, isLast: boolean): Part {
+/**
+ * The nodes of a segment as a model. `isLast`: it also gives the graph's constant outputs, and outputs that are inputs where
+ * it would have none at all.
+ */
+export function segmentPart(prepared: Prepared, members: ReadonlySet<number>, isLast: boolean): Part {
   const part = extract(prepared, members, isLast)
   if (part.outputs.length > 0) return part
   // A graph without nodes whose outputs are its inputs: an engine wants an output, so it may pass them on itself.

@@ -21,10 +21,10 @@ export interface GraphView {
   readonly dtype: (name: string) => Dtype | undefined
   /** The values of a small stored constant. */
   readonly numbers: (name: string) => readonly number[] | undefined
-  /** The last node that reads a tensor; -1 where none does. */
-  readonly lastRead: (name: string) => number
+  /** The nodes that read a tensor, ascending. */
+  readonly readers: (name: string) => readonly number[]
   /** Channels that lie together in blocked layouts, or a multiple of them. */
-  readonly block: number
+  readonly block: () => number
 }
 
 /** Constants with more values than this are no shapes, axes or pads. */
@@ -66,10 +66,17 @@ export function viewOf(prepared: Prepared): GraphView {
       ? shape(found.node.input[0] ?? '')
       : undefined
   }
-  const lastReads = new Map(flow.steps.flatMap((step, index) => step.reads.map((name) => [name, index] as const)))
+  const readers = new Map<string, number[]>()
+  for (const [index, step] of flow.steps.entries()) {
+    for (const name of step.reads) {
+      const list = readers.get(name)
+      if (list === undefined) readers.set(name, [index])
+      else list.push(index)
+    }
+  }
   const view = {
     prepared,
-    lastRead: (name: string) => lastReads.get(name) ?? -1,
+    readers: (name: string) => readers.get(name) ?? [],
     opset: opsetOf(flow.head),
     node,
     constant,
@@ -86,7 +93,8 @@ export function viewOf(prepared: Prepared): GraphView {
       return [...numbersOf(decodeTensor(stored))]
     },
   }
-  return { ...view, block: blockOf(view, flow.steps.length) }
+  let block: number | undefined
+  return { ...view, block: () => (block ??= blockOf(view, flow.steps.length)) }
 }
 
 function opsetOf(head: Uint8Array): number {

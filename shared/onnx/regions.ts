@@ -4,14 +4,15 @@
  * channels apart, until just before the next node that reads all of them. Its results are put together once, at the end.
  */
 
-import { channelsOf, isDense } from './dense.js'
-import { lcm } from './flow.js'
+import { isDense } from './dense.js'
+import { lcm, leastChannels } from './flow.js'
 import { viewOf, type GraphView } from './graph-view.js'
-import { sameLayout, type Layout } from './layout.js'
+import type { Layout } from './layout.js'
 import type { Prepared } from './prepare.js'
+import { beginningsOf } from './starts.js'
 import { showNode } from './subgraph.js'
 import { byteLength, type Port } from './tensor.js'
-import { trace, type Start, type Traced } from './trace.js'
+import type { Start, Traced } from './trace.js'
 
 /** A tensor that crosses the border of a region. */
 export interface RegionPort {
@@ -37,15 +38,17 @@ export interface Region {
   readonly receives: readonly RegionPort[]
   /** What others, or the graph's outputs, need of it: each has an axis. */
   readonly sends: readonly RegionPort[]
+  /** Nodes that read its results and could not go on with a share of them, and why. */
+  readonly ends: readonly Undivided[]
   /** Of the whole region; a part has its share, and the few bytes that are not divisible. */
   readonly weightBytes: number
-  /** Gathered, the parts give the bits of the whole. */
+  /** Gathered, the parts give the bits of the whole: measured for this engine on x64, like the reasons why not. */
   readonly exact: boolean
   /** Why not, where they may not. */
   readonly inexact?: string
 }
 
-/** Why a dense node begins no region. */
+/** Why a node cannot do a share of the channels. */
 export interface Undivided {
   readonly node: number
   readonly reason: string
@@ -58,27 +61,16 @@ export interface Regions {
   readonly undivided: readonly Undivided[]
 }
 
-/** Every share has at least two channels: the sums of a part with a single one may differ in their last bits. */
-export const leastChannels = 2
-
-/** Numbers of banks that are tried: gates and their values, queries with keys and values, the gates of recurrent cells. */
-const bankCounts = [1, 2, 3, 4] as const
-
 /** Finds the regions of a graph. */
 export function regionsOf(prepared: Prepared): Regions {
   const view = viewOf(prepared)
   const found = new Map<string, Region>()
   const reasons = new Map<number, string>()
   const dense = [...prepared.nodes.keys()].filter((index) => isDense(view, view.node(index)))
-  const solos = dense.flatMap((root) => solosAt(view, root, reasons))
-  for (const { start, traced } of solos) {
-    const joined = join(view, start, traced, solos)
-    const best = bestOf(view, joined.start, joined.traced)
-    if (typeof best === 'string') {
-      if (start.banks === 1) reasons.set(start.roots[0] as number, best)
-      continue
-    }
-    for (const region of best) found.set(keyOf(region), region)
+  for (const { start, traced } of beginningsOf(view, dense, reasons)) {
+    const best = bestOf(view, start, traced)
+    if (typeof best !== 'string') for (const region of best) found.set(keyOf(region), region)
+    else if (start.banks === 1) for (const root of start.roots) reasons.set(root, best)
   }
   const regions = [...found.values()].sort((a, b) => (a.nodes[0] as number) - (b.nodes[0] as number))
   const divided = new Set(regions.flatMap(({ nodes }) => nodes))
@@ -89,65 +81,6 @@ export function regionsOf(prepared: Prepared): Regions {
       reason: reasons.get(node) ?? 'its results would have to be put together from several banks',
     }))
   return { regions, undivided }
-}
-
-interface Solo {
-  readonly start: Start
-  readonly traced: Traced
-}
-
-/** The beginnings at one dense node: in one bank, and in several where that goes further. */
-function solosAt(view: GraphView, root: number, reasons: Map<number, string>): Solo[] {
-  const node = view.node(root)
-  const outputs = channelsOf(view, node)
-  if (typeof outputs === 'string') {
-    reasons.set(root, outputs)
-    return []
-  }
-  const solos: Solo[] = []
-  for (const banks of bankCounts) {
-    const channels = outputs / banks
-    if (outputs % banks !== 0 || channels < 2 * leastChannels) continue
-    const start = { roots: [root], banks, channels }
-    const traced = trace(view, start)
-    if (typeof traced !== 'string') solos.push({ start, traced })
-    else if (banks === 1) reasons.set(root, traced)
-  }
-  if (solos.length === 0 && !reasons.has(root)) reasons.set(root, `its ${outputs} channels are too few to share`)
-  return solos
-}
-
-/**
- * Other beginnings join where what they make parted is needed parted: then queries and keys, or a layer and the shortcut
- * around it, are one region.
- */
-function join(view: GraphView, start: Start, traced: Traced, solos: readonly Solo[]): Solo {
-  let best = { start, traced }
-  const refused = new Set<number>()
-  for (;;) {
-    const other = partnerOf(best, solos, refused)
-    if (other === undefined) return best
-    const roots = [...new Set([...best.start.roots, ...other.start.roots])].sort((a, b) => a - b)
-    const joined = { roots, banks: start.banks, channels: start.channels }
-    const next = trace(view, joined)
-    const root = other.start.roots[0] as number
-    if (typeof next === 'string' || next.nodes.size <= best.traced.nodes.size) refused.add(root)
-    else best = { start: joined, traced: next }
-  }
-}
-
-function partnerOf({ start, traced }: Solo, solos: readonly Solo[], refused: ReadonlySet<number>): Solo | undefined {
-  for (const { name, layout } of traced.needs) {
-    for (const solo of solos) {
-      const [root] = solo.start.roots as [number]
-      if (refused.has(root) || start.roots.includes(root) || traced.nodes.has(root)) continue
-      if (solo.start.banks !== start.banks || solo.start.channels !== start.channels) continue
-      const own = solo.traced.layouts.get(name)
-      const makes = own !== undefined && solo.traced.needs.every((need) => need.name !== name)
-      if (makes && sameLayout(own, layout)) return solo
-    }
-  }
-  return undefined
 }
 
 /**
@@ -183,7 +116,7 @@ interface Candidate {
 }
 
 function candidateOf(
-  { prepared }: GraphView,
+  { prepared, readers }: GraphView,
   { channels }: Start,
   { nodes: flows, layouts }: Traced,
   nodes: readonly number[],
@@ -193,11 +126,9 @@ function candidateOf(
   const least = Math.max(granule, leastChannels)
   if (least * 2 > channels) return `its ${channels} channels are too few to share in multiples of ${least}`
   const members = new Set(nodes)
-  const needed = new Set(outputs)
-  for (const [index, step] of steps.entries()) if (!members.has(index)) for (const name of step.reads) needed.add(name)
   const sends: RegionPort[] = []
   for (const name of nodes.flatMap((node) => steps[node]?.writes ?? [])) {
-    if (!needed.has(name)) continue
+    if (!outputs.includes(name) && readers(name).every((reader) => members.has(reader))) continue
     const port = prepared.ports.get(name)
     const layout = layouts.get(name) as Layout
     if (port === undefined || port.varies === true || port.dtype === 'string')
@@ -217,31 +148,37 @@ function regionOf(view: GraphView, start: Start, traced: Traced, candidate: Cand
     banks: start.banks,
     channels: start.channels,
     granule,
-    receives: receivesOf(view, traced, new Set(nodes)),
+    receives: receivesOf(view, traced, nodes),
     sends,
+    ends: endsOf(view, traced, sends),
     weightBytes: weightBytesOf(view, nodes),
     exact: inexact === undefined,
     ...(inexact !== undefined && { inexact }),
   }
 }
 
-/** What some nodes read from elsewhere; with an axis where none of them reads all of it and one range is enough. */
-function receivesOf({ prepared, node }: GraphView, traced: Traced, members: ReadonlySet<number>): RegionPort[] {
-  const { steps, inputs } = prepared.flow
-  const written = new Set([...members].flatMap((index) => steps[index]?.writes ?? []))
-  const read = new Set([...members].flatMap((index) => steps[index]?.reads ?? []))
+/** What some nodes read from elsewhere, in their order; with an axis where none needs all of it and one range is enough. */
+function receivesOf({ prepared, node }: GraphView, traced: Traced, nodes: readonly number[]): RegionPort[] {
+  const { steps } = prepared.flow
+  const written = new Set(nodes.flatMap((index) => steps[index]?.writes ?? []))
+  const read = new Set(nodes.flatMap((index) => steps[index]?.reads ?? []))
   const whole = new Set<string>()
-  for (const index of members) {
-    const { takes } = traced.nodes.get(index) as { takes: ReadonlyMap<number, Layout> }
-    for (const [place, name] of node(index).input.entries()) if (!takes.has(place)) whole.add(name)
+  for (const index of nodes) {
+    const takes = traced.nodes.get(index)?.takes
+    for (const [place, name] of node(index).input.entries()) if (takes?.has(place) !== true) whole.add(name)
   }
-  return [...inputs, ...steps.flatMap((step) => step.writes)]
-    .filter((name) => read.has(name) && !written.has(name))
+  return [...read]
+    .filter((name) => !written.has(name))
     .map((name) => {
       const port = prepared.ports.get(name) as Port
       const layout = whole.has(name) ? undefined : traced.layouts.get(name)
       return layout?.banks === 1 ? { port, axis: layout.axis } : { port }
     })
+}
+
+function endsOf({ readers }: GraphView, { ends }: Traced, sends: readonly RegionPort[]): Undivided[] {
+  const reading = new Set(sends.flatMap(({ port }) => readers(port.name)))
+  return [...ends].filter(([node]) => reading.has(node)).map(([node, reason]) => ({ node, reason }))
 }
 
 function weightBytesOf({ prepared }: GraphView, nodes: readonly number[]): number {

@@ -19,8 +19,8 @@ export interface Traced {
   readonly nodes: ReadonlyMap<number, Flow>
   /** Every tensor that is parted, by name: made by these nodes, or needed by them and made elsewhere. */
   readonly layouts: ReadonlyMap<string, Layout>
-  /** What has to come from elsewhere parted: the needs in order, each with the node that has it. */
-  readonly needs: readonly { readonly name: string; readonly layout: Layout; readonly by: number }[]
+  /** What has to come from elsewhere parted, in order. */
+  readonly needs: readonly { readonly name: string; readonly layout: Layout }[]
   /** Nodes that read parted channels but end the region, and why. */
   readonly ends: ReadonlyMap<number, string>
 }
@@ -34,7 +34,7 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
   const roots = new Set(start.roots)
   const nodes = new Map<number, Flow>()
   const layouts = new Map<string, Layout>()
-  const needs: { name: string; layout: Layout; by: number }[] = []
+  const needs: { name: string; layout: Layout }[] = []
   const ends = new Map<number, string>()
   const made = new Set<string>()
   const after = new Set<string>() // depends on the region, but is made outside: who reads it cannot be inside
@@ -59,7 +59,8 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
     const node = view.node(index)
     const parted = node.input.map((name) => (made.has(name) ? layouts.get(name) : undefined))
     const asked = { view, node, channels: start.channels, parted }
-    const flow = isRoot ? beginning(asked, start.banks) : channelFlow(asked)
+    const isFunction = step.calls.length > 0
+    const flow = isFunction ? 'is a function of the model' : isRoot ? beginning(asked, start.banks) : channelFlow(asked)
     const reason = typeof flow === 'string' ? flow : conflict(view, flow, node.input, made, layouts)
     if (typeof flow === 'string' || reason !== undefined) {
       if (isRoot) return reason ?? ''
@@ -71,12 +72,12 @@ export function trace(view: GraphView, start: Start, within?: ReadonlySet<number
       const name = node.input[place] as string
       if (made.has(name) || constants.has(name)) continue
       layouts.set(name, layout)
-      needs.push({ name, layout, by: index })
+      needs.push({ name, layout })
     }
     for (const name of step.writes) {
       layouts.set(name, flow.gives)
       made.add(name)
-      alive = Math.max(alive, view.lastRead(name))
+      alive = Math.max(alive, view.readers(name).at(-1) ?? -1)
     }
   }
   return { nodes, layouts, needs, ends }
@@ -94,7 +95,10 @@ function conflict(
     const wanted = flow.takes.get(place)
     const got = layouts.get(name)
     if (made.has(name) && wanted === undefined) return 'reads all channels'
-    if (wanted !== undefined && view.constant(name) !== undefined) {
+    const isConstant = view.constant(name) !== undefined
+    if (name !== '' && !isConstant && view.shape(name) === undefined) return `the shape of '${name}' is not known`
+    if (wanted !== undefined && view.dtype(name) === 'string') return 'reads strings'
+    if (wanted !== undefined && isConstant) {
       const reason = obstacleIn(view, name)
       if (reason !== undefined) return reason
     }

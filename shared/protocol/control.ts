@@ -6,7 +6,10 @@
 import { z } from 'zod'
 import { decodeCanonical, encodeCanonical } from '../cbor.js'
 import { Refusal } from '../errors.js'
-import { bytes, text, uint } from './messages.js'
+import { bytes, bytesUpTo, text, uint } from './messages.js'
+
+/** Other ends of the edges of one member, clients included: as many pair seeds fit into a control frame. */
+export const maxPeers = 80
 
 const alg = z.union([z.literal(1), z.literal(2)])
 const epoch = z.int().min(0).max(0xffffffff)
@@ -14,9 +17,12 @@ const ordinal = z.int().min(0).max(0xffff)
 /** Requests of one run of one client: client id, its bootId, request numbers. */
 const requests = z.tuple([bytes(16), bytes(8), z.array(uint).max(1024)])
 
+/** The largest filling of a probe: it bounds what one probe costs a link. */
+export const maxProbeBytes = 1 << 20
+
 const shapes = {
   /** Hub to device: the epoch's seeds; the pair seeds by peer. */
-  seed: z.tuple([z.literal(1), epoch, uint, bytes(32), z.array(z.tuple([bytes(16), bytes(32)])).max(80)]),
+  seed: z.tuple([z.literal(1), epoch, uint, bytes(32), z.array(z.tuple([bytes(16), bytes(32)])).max(maxPeers)]),
   /** Hub to device: the key of a segment file, with the SHA-256 of the file that it opens. */
   dek: z.tuple([z.literal(2), text(64), uint, bytes(32), bytes(32)]),
   /** Both: the pair ratchets on; the old step is still received for 2 s. */
@@ -35,12 +41,26 @@ const shapes = {
   flow: z.tuple([z.literal(66), uint, uint, uint, z.array(requests).max(256)]),
   /** Hub to device: where the relay broker is and the token that opens it. */
   relay: z.tuple([z.literal(67), text(255), z.int().min(0).max(65535), bytes(32)]),
+  /** To a peer, while the hub has both measure their link: the probe's number, and bytes that only have to get there. */
+  probe: z.tuple([z.literal(68), uint, bytesUpTo(maxProbeBytes)]),
+  /** The answer: the probe's number, and the nanoseconds that opening it took. */
+  echo: z.tuple([z.literal(69), uint, uint]),
 } as const
 
 export type ControlName = keyof typeof shapes
 export type Control<N extends ControlName = ControlName> = z.infer<(typeof shapes)[N]>
 
-export const controlType = { seed: 1, dek: 2, ratchet: 6, root: 64, hello: 65, flow: 66, relay: 67 } as const
+export const controlType = {
+  seed: 1,
+  dek: 2,
+  ratchet: 6,
+  root: 64,
+  hello: 65,
+  flow: 66,
+  relay: 67,
+  probe: 68,
+  echo: 69,
+} as const
 
 const byType = new Map<unknown, z.ZodType<Control>>(
   Object.entries(shapes).map(([name, shape]) => [controlType[name as ControlName], shape]),

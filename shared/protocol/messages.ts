@@ -64,7 +64,7 @@ export const root = z.strictObject({
 })
 export type Root = z.infer<typeof root>
 
-const port = z.strictObject({
+const portFields = {
   name: text(512),
   dtype: z.enum([
     'float32',
@@ -84,8 +84,30 @@ const port = z.strictObject({
   shape: z.array(uint).max(16),
   /** The shape depends on values: the one given is only an example. */
   varies: z.literal(true).exactOptional(),
+}
+export const ports = z.array(z.strictObject(portFields)).max(1024)
+
+/** Devices that hold one stage and take requests in turn. */
+export const maxReplicas = 64
+
+/** What goes between two stages of a plan, as one of them is told: all of it is one frame a request. */
+const leg = z.strictObject({
+  /** The stage at the other end; the number of stages where that is the client. */
+  stage: uint,
+  /** Its devices: the request number modulo their count says which one. None: the client whose request it is. */
+  devices: z.array(deviceId).max(maxReplicas),
+  tensors: z
+    .array(
+      z.strictObject({
+        ...portFields,
+        /** Only a part of the tensor of this name that this end has: from `at` on along `axis`, of `of` elements. */
+        slice: z.strictObject({ axis: uint, at: uint, of: uint }).exactOptional(),
+      }),
+    )
+    .max(1024),
 })
-const ports = z.array(port).max(1024)
+export type Leg = z.infer<typeof leg>
+const legs = z.array(leg).max(256)
 
 /** A sealed segment file, in blocks; the hash of each tells a resuming device which one is bad. */
 export const segmentFile = z.strictObject({
@@ -105,14 +127,19 @@ export const segmentFile = z.strictObject({
 })
 export type SegmentFile = z.infer<typeof segmentFile>
 
-/** Clients that one plan may have: every assignment of a stage at the ends names them all. */
+/** Clients that one plan may have: every assignment of a stage names them all. */
 export const maxClients = 64
+
+/** Stages of one plan; each part of a parted stage counts. */
+export const maxStages = 256
 
 const edges = {
   plan: uint,
   model: text(64),
-  stages: z.int().min(1).max(256),
-  clients: z.array(deviceId).max(maxClients),
+  stages: z.int().min(1).max(maxStages),
+  /** What comes for a request, and what goes; a request is at work when all of the first is here. */
+  takes: legs,
+  sends: legs,
 }
 
 /** What the hub wants of a device (retained, desired state): the device reports `assigned` until the two agree. */
@@ -124,20 +151,15 @@ export const assignment = z.strictObject({
       kind: z.literal('stage'),
       ...edges,
       stage: uint,
-      /** The stage before and after; absent at the ends, where the clients are. */
-      upstream: deviceId.optional(),
-      downstream: deviceId.optional(),
+      /** With the process (bootId) that runs now: nobody waits for what an earlier one of them asked. */
+      clients: z.array(z.strictObject({ device: deviceId, run: bytes(8) })).max(maxClients),
       segment: segmentFile,
-      receives: ports,
-      sends: ports,
       runInputs: ports,
       runOutputs: ports,
     }),
     z.strictObject({
       kind: z.literal('client'),
       ...edges,
-      first: deviceId,
-      last: deviceId,
       inputs: ports,
       outputs: ports,
     }),

@@ -5,6 +5,7 @@
 
 import type { z } from 'zod'
 import { isDeviceId, type DeviceId, type FleetId } from '../ids.js'
+import { measure, measured } from './measuring.js'
 import * as shape from './messages.js'
 
 /** Who speaks: the hub, the device whose branch it is, or another device that is its peer in a live plan. */
@@ -168,6 +169,30 @@ export const topics = {
     body: shape.command,
     plane: 'control',
     about: 'An order: introduce yourself again, drain, exit.',
+  },
+  measure: {
+    path: 'd/<D>/measure',
+    from: 'hub',
+    to: 'device',
+    qos: 1,
+    retain: false,
+    maxBytes: 512 * kib,
+    signed: true,
+    body: measure,
+    plane: 'control',
+    about: 'An order to measure: the device, a segment on it, or its link to another device. One at a time.',
+  },
+  measured: {
+    path: 'd/<D>/measured',
+    from: 'device',
+    to: 'hub',
+    qos: 1,
+    retain: false,
+    maxBytes: 8 * kib,
+    signed: true,
+    body: measured,
+    plane: 'control',
+    about: 'What came of an order to measure.',
   },
   peer: {
     path: 'd/<D>/peer/<from>',

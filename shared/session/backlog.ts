@@ -5,7 +5,7 @@
  */
 
 import type { DeviceId } from '../ids.js'
-import { requestName, runName, type RequestKey } from './requests.js'
+import { precedes, requestName, runName, type RequestKey } from './requests.js'
 
 export interface Item extends RequestKey {
   /** Size on the wire, for the byte window. */
@@ -154,7 +154,17 @@ export class Backlog<T extends Item> {
     const first = this.#waiting[0]
     if (first === undefined || this.#hasRoom(first)) return first
     // What counts as flying goes again without room of its own: it may be its very loss that fills the window.
-    return this.#waiting.find((entry) => entry.isHeld && this.#isFlying(entry))
+    const lost = this.#waiting.find((entry) => entry.isHeld && this.#isFlying(entry))
+    return lost ?? this.#firstOfAll()
+  }
+
+  /** The first of all unsettled items, where it waits: see `precedes`. Takes a frame's room more than there is. */
+  #firstOfAll(): Entry<T> | undefined {
+    let first: Entry<T> | undefined
+    for (const entry of this.#items.values()) {
+      if (first === undefined || precedes(entry.item, first.item)) first = entry
+    }
+    return first?.isWaiting === true ? first : undefined
   }
 
   #hasRoom(entry: Entry<T>): boolean {

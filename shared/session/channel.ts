@@ -47,8 +47,15 @@ export interface ChannelEvents {
    * the link stays.
    */
   onActivation(arrival: Arrival): void
-  /** The peer is done with these requests: whoever waits upstream can be told. */
-  onSettled(requests: readonly RequestKey[]): void
+  /** `by` is done with these requests: when all are to whom they went, whoever waits upstream can be told. */
+  onSettled(requests: readonly RequestKey[], by: DeviceId): void
+}
+
+/** What measures the link. */
+export interface Prober {
+  /** Whether the peer's probes are answered. */
+  readonly answers: boolean
+  onEcho(probe: number, openNs: number): void
 }
 
 export interface ChannelTraffic {
@@ -82,6 +89,8 @@ interface Held extends Item {
 export class Channel {
   readonly peer: DeviceId
   readonly traffic: ChannelTraffic = { sentFrames: 0, sentBytes: 0, resentFrames: 0, receivedFrames: 0 }
+  /** Set while the link is measured: elsewhere probes and echoes are refused. */
+  prober: Prober | undefined
   readonly #keyring: Keyring
   readonly #clock: Clock
   readonly #events: ChannelEvents
@@ -189,6 +198,20 @@ export class Channel {
     return this.clear()
   }
 
+  /**
+   * Sends a probe, which goes the way of an activation; gives the nanoseconds that sealing it took, or `undefined` where
+   * there are no keys or there is no way to the peer.
+   */
+  probe(probe: number, filling: Uint8Array): number | undefined {
+    const carrier = this.#carrier
+    if (carrier === undefined || this.#session === undefined) return undefined
+    const startMs = performance.now()
+    const sealed = this.#seal(carrier, 2, [encodeControl([controlType.probe, probe, filling])])
+    const sealNs = nanosecondsSince(startMs)
+    carrier.sendFrame(sealed)
+    return sealNs
+  }
+
   /** The sealed first frame of a direct link. Throws `Refusal('stale-epoch')` while there are no keys. */
   sealHello(bootId: Uint8Array): Uint8Array[] {
     return this.#keyring.seal(2, [encodeControl([controlType.hello, bootId, this.#nextCounter])])
@@ -223,7 +246,7 @@ export class Channel {
       case 1:
         return this.#take(opened, startMs)
       case 2:
-        return this.#obey(decodeControl(opened.plaintext), opened)
+        return this.#obey(decodeControl(opened.plaintext), opened, startMs)
       case 3:
         throw new Refusal('not-allowed', `a frame for unlocking from ${this.peer}, with which no segment is shared`)
     }
@@ -275,7 +298,7 @@ export class Channel {
     return this.#keyring.seal(purpose, parts)
   }
 
-  #obey(message: Control, opened: Opened): undefined {
+  #obey(message: Control, opened: Opened, startMs: number): Refusal | undefined {
     if (message[0] === controlType.flow) {
       const [, takenBelow, frames, bytes, settled] = message
       if (this.#isCurrent(opened)) this.#backlog.heard(takenBelow, { frames, bytes })
@@ -284,14 +307,22 @@ export class Channel {
       for (const [client, run, requests] of settled) {
         for (const item of this.#backlog.acknowledged(deviceIdOf(client), run, requests, nowMs)) keys.push(item)
       }
-      if (keys.length > 0) this.#events.onSettled(keys)
+      if (keys.length > 0) this.#events.onSettled(keys, this.peer)
       this.pump()
     } else if (message[0] === controlType.ratchet) {
       const { epoch, ordinal } = opened
       this.#keyring.follow({ epoch, ordinal, ratchet: message[2] })
+    } else if (message[0] === controlType.probe) {
+      if (this.prober?.answers !== true)
+        return new Refusal('not-allowed', `a probe from ${this.peer}, not ordered here`)
+      const echo = encodeControl([controlType.echo, message[1], nanosecondsSince(startMs)])
+      if (this.#carrier !== undefined) this.#carrier.sendControl(this.#seal(this.#carrier, 2, [echo]))
+    } else if (message[0] === controlType.echo) {
+      this.prober?.onEcho(message[1], message[2])
     } else if (message[0] !== controlType.hello) {
       throw new Refusal('not-allowed', `control message ${message[0]} from ${this.peer}, which only the hub may send`)
     }
+    return undefined
   }
 
   #isCurrent({ epoch, ordinal }: SessionName): boolean {
@@ -343,6 +374,10 @@ export class Channel {
       this.#checkLater()
     })
   }
+}
+
+function nanosecondsSince(startMs: number): number {
+  return Math.round((performance.now() - startMs) * 1e6)
 }
 
 /** The window that a receiver gives unless it is configured: a full client window, and 64 MiB of activations. */

@@ -16,6 +16,17 @@ export interface RequestKey {
   readonly request: number
 }
 
+/**
+ * Whether a request comes before another in the one order of all requests that every member knows. The first of those
+ * that are open never waits for room, at no hop: so it gets through, and however frames fill the queues while they wait
+ * for each other at a stage that takes from several, there is always one that moves.
+ */
+export function precedes(a: RequestKey, b: RequestKey): boolean {
+  if (a.client !== b.client) return a.client < b.client
+  if (a.run !== b.run) for (let i = 0; i < a.run.length; i++) if (a.run[i] !== b.run[i]) return a.run[i]! < b.run[i]!
+  return a.request < b.request
+}
+
 /** Requests of one run that may be open at once: protects the memory of every stage. */
 export const maxOpenRequests = 1024
 /** Runs (client processes) remembered at once; the longest silent is forgotten. */

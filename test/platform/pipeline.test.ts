@@ -1,4 +1,5 @@
 import t from 'tap'
+import { devicesIn } from '#broker/planner/plan.js'
 import { Fleet, type FleetOptions } from '#test/fleet.js'
 import { digits, Judge } from '../support/digits.js'
 import { refuses } from '../support/refusal.js'
@@ -60,7 +61,7 @@ t.test('the same seed gives the same fleet', async (t) => {
 t.test('a link that is cut makes the frames take the relay, and nothing is lost or done twice', async (t) => {
   const { fleet, client, judge } = await started({ devices: 3, link: 'auto', seed: 'cut' })
   const [first, second] = fleet.devices
-  const stages = fleet.hub.plan!.stages.map(({ device }) => fleet.devices.find(({ id }) => id === device)!)
+  const stages = devicesIn(fleet.hub.plan!).map((device) => fleet.devices.find(({ id }) => id === device)!)
   t.ok(first && second)
   const before = await fleet.during(client.infer(workload.request(0)))
   t.ok(await judge.isExact(0, before))
@@ -75,7 +76,7 @@ t.test('a link that is cut makes the frames take the relay, and nothing is lost 
 t.test('a device that is killed in mid-stream and started again loses no request and repeats none', async (t) => {
   for (const stage of [0, 1, 2]) {
     const { fleet, client, judge } = await started({ devices: 3, link: 'direct', seed: `kill/${stage}` })
-    const device = fleet.devices.find(({ id }) => id === fleet.hub.plan!.stages[stage]!.device)!
+    const device = fleet.devices.find(({ id }) => id === devicesIn(fleet.hub.plan!)[stage])!
     const requests = Array.from({ length: 10 }, (_, i) => client.infer(workload.request(300 + i)))
     await fleet.step(5)
     await fleet.during(device.kill())

@@ -9,7 +9,7 @@ import { partsOf, type RegionPart } from '#shared/onnx/part.js'
 import type { Prepared } from '#shared/onnx/prepare.js'
 import type { Region } from '#shared/onnx/regions.js'
 import type { Engine, Feeds } from '#shared/onnx/session.js'
-import type { Tensor } from '#shared/onnx/tensor.js'
+import { maxAbsDiff, sameBits, type Tensor } from '#shared/onnx/tensor.js'
 
 /** Every tensor of a graph that may cross a border, by name. */
 export async function everyTensor(engine: Engine, prepared: Prepared, feeds: Feeds): Promise<Feeds> {
@@ -60,6 +60,31 @@ export async function runParts(
     return [port.name, gather(slices, parts[0]!.sends[place]!.slice!.axis, port.shape)]
   })
   return { outputs: Object.fromEntries(outputs), parts }
+}
+
+/** Shares of a region's channels by weights: whole granules, at least one each; as many parts as there are granules for. */
+export function sharesFor({ channels, granule }: Region, weights: readonly number[]): number[] {
+  const granules = Math.floor(channels / granule)
+  const parts = weights.slice(0, granules)
+  const sum = parts.reduce((total, part) => total + part, 0)
+  const shares = parts.map((part) => (1 + Math.floor(((granules - parts.length) * part) / sum)) * granule)
+  return shares.with(0, channels - shares.slice(1).reduce((total, share) => total + share, 0))
+}
+
+/** Which results of a region, in parts, are not the bits of the region in one piece. */
+export async function regionDifferences(
+  engine: Engine,
+  prepared: Prepared,
+  region: Region,
+  shares: readonly number[],
+  tensors: Feeds,
+): Promise<string[]> {
+  const { outputs } = await runParts(engine, prepared, region, shares, tensors)
+  const whole = await runWholeRegion(engine, prepared, region, tensors)
+  const ops = region.nodes.map((index) => prepared.nodes[index]?.opType).join(' ')
+  return Object.entries(whole)
+    .filter(([name, tensor]) => !sameBits(tensor, outputs[name]!))
+    .map(([name, tensor]) => `${name} by ${maxAbsDiff(tensor, outputs[name]!)}, of ${ops} in ${shares.join('+')}`)
 }
 
 async function run(engine: Engine, model: Uint8Array, tensors: Feeds): Promise<Feeds> {

@@ -5,22 +5,35 @@
  */
 
 import { PairRoots } from '#broker/keys/roots.js'
+import { clientWork, peersIn, stageWork, type Plan } from '#broker/planner/plan.js'
+import { pipelineOf } from '#device/pipeline.js'
 import type { StageEngine } from '#device/runtime/engine.js'
 import { Stage } from '#device/runtime/stage.js'
-import { concat } from '#shared/bytes.js'
+import { concat, equal } from '#shared/bytes.js'
 import { type Cancel, SteppedClock } from '#shared/clock.js'
 import { nodeAeads, type Aeads } from '#shared/crypto/aead.js'
 import { Refusal } from '#shared/errors.js'
 import { newDeviceId, type DeviceId, type FleetId } from '#shared/ids.js'
-import type { Port, Tensor } from '#shared/onnx/tensor.js'
 import { seededRandom, unitFrom, type Random } from '#shared/random.js'
 import type { Window } from '#shared/session/backlog.js'
 import { Channel, type Arrival, type Carrier, type ChannelEvents, type LinkKind } from '#shared/session/channel.js'
 import { Client, type Result } from '#shared/session/client.js'
 import { Keyring } from '#shared/session/keyring.js'
+import {
+  chainOf,
+  devicesFor,
+  made,
+  makingsOf,
+  nameOf,
+  planFor,
+  stageHeldBy,
+  valueBytes,
+  wholeOf,
+  type Maker,
+  type Making,
+} from './graph-plan.js'
 
 const fleet: FleetId = 'f00000000000000aa'
-const port: Port = { name: 'x', dtype: 'uint8', shape: [4] }
 /** Frames that a direct link holds before it says that it is full. */
 const socketFrames = 4
 const redialMs = 50
@@ -34,7 +47,10 @@ export interface Weather {
 }
 
 export interface WorldOptions {
-  readonly stages: number
+  /** A chain of so many stages, in place of `makers`. */
+  readonly stages?: number
+  /** What makes which value, from which others. */
+  readonly makers?: readonly Maker[]
   readonly seed: number | string
   readonly links?: LinkKind
   readonly weather?: Weather
@@ -42,8 +58,6 @@ export interface WorldOptions {
   readonly aeads?: Aeads
   /** What the engine of each stage takes. */
   readonly computeMs?: number
-  /** What every stage is given and gives; the one tensor `x` of 4 bytes unless given. */
-  readonly ports?: readonly Port[]
 }
 
 /** A clock that knows how many timers wait. */
@@ -79,6 +93,8 @@ export interface Life {
   client?: Client
   /** Frames in the queue, by sender. */
   readonly untaken: Map<DeviceId, { frames: number; bytes: number }>
+  /** How often the hub had told of clients when it last told this one: it does not obey older news. */
+  told: number
 }
 
 interface Link {
@@ -102,15 +118,12 @@ export interface Sent {
   failures: Refusal[]
 }
 
-/** What stage `index` makes of a tensor: no two inputs of one stage give the same. */
-export function computed(index: number, data: Uint8Array): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(data, (byte, at) => (byte * 5 + index + at) & 255)
-}
-
 export class World {
   readonly clock = new WatchedClock()
-  readonly options: Required<WorldOptions>
-  /** The client first, then the stages. */
+  readonly options: Required<Omit<WorldOptions, 'stages'>>
+  /** The stages of the plan. */
+  readonly makings: readonly Making[]
+  /** The client first, then the devices, stage by stage. */
   readonly lives: Life[] = []
   readonly sent: Sent[] = []
   readonly refusals: string[] = []
@@ -123,29 +136,36 @@ export class World {
   readonly #random: Random
   readonly #roots: PairRoots
   readonly #stalled = new Set<number>()
+  /** How often the hub has told of clients. */
+  #told = 0
   readonly #held: (() => void)[] = []
   /** Inputs in flight by number, so that each is another. */
   #count = 0
   plan = 1
 
-  constructor(given: WorldOptions) {
+  constructor({ stages = 1, ...given }: WorldOptions) {
     this.options = {
+      makers: chainOf(stages),
       links: 'direct',
       weather: { loss: 0, repeat: 0, maxDelayMs: 2 },
       window: { frames: 4, bytes: 100_000 },
       aeads: nodeAeads,
       computeMs: 1,
-      ports: [port],
       ...given,
     }
-    const { stages, seed, links } = this.options
+    const { makers, seed, links } = this.options
+    this.makings = makingsOf(makers)
     this.#random = seededRandom(seed)
     this.#roots = new PairRoots(this.#random)
-    this.runs = Array.from({ length: stages }, () => 0)
-    this.#ids = Array.from({ length: stages + 1 }, () => newDeviceId(this.#random))
-    for (let node = 0; node <= stages; node++) this.lives.push(this.#born(node))
-    const pairs: [number, number][] = Array.from({ length: stages }, (_, i) => [i, i + 1])
-    if (stages > 1) pairs.push([stages, 0])
+    this.runs = this.makings.map(() => 0)
+    this.#ids = Array.from({ length: devicesFor(makers) + 1 }, () => newDeviceId(this.#random))
+    for (const node of this.#ids.keys()) this.lives.push(this.#born(node))
+    const peers = peersIn(this.planned)
+    const pairs = this.#ids.flatMap((one, i) =>
+      this.#ids.flatMap((other, j): [number, number][] =>
+        i < j && peers.get(one)?.has(other) === true ? [[i, j]] : [],
+      ),
+    )
     this.#links = pairs.map((ends) => ({ ends, kind: links, generation: 0, isDown: false }))
     for (const link of this.#links) {
       this.#giveKeys(link)
@@ -157,8 +177,21 @@ export class World {
     return this.lives[0]!.client!
   }
 
-  stage(index: number): Stage {
-    return this.lives[index + 1]!.stage!
+  /** The stage that a device holds. */
+  stage(device: number): Stage {
+    return this.lives[device + 1]!.stage!
+  }
+
+  /** Everybody but the client. */
+  get devices(): number {
+    return this.#ids.length - 1
+  }
+
+  /** The plan in force, as the hub would tell it. */
+  get planned(): Plan {
+    const [client, ...devices] = this.#ids as [DeviceId, ...DeviceId[]]
+    const run = this.lives[0]?.bootId ?? new Uint8Array(8)
+    return planFor(this.options.makers, { plan: this.plan, devices, clients: [{ device: client, run }] })
   }
 
   get links(): number {
@@ -170,8 +203,7 @@ export class World {
     const life = this.lives[0]!
     const sent: Sent = { input, life, results: [], failures: [] }
     this.sent.push(sent)
-    const { name, dtype } = this.options.ports[0]!
-    life.client!.infer([{ name, dtype, shape: [input.length], data: input }]).then(
+    life.client!.infer([{ name: nameOf(-1), dtype: 'uint8', shape: [input.length], data: input }]).then(
       (result) => sent.results.push(result),
       (error: unknown) => {
         if (!(error instanceof Refusal)) throw error
@@ -181,11 +213,13 @@ export class World {
     return sent
   }
 
-  /** What the result for `input` must be. */
-  expected(input: Uint8Array): Uint8Array {
-    let data = input
-    for (let index = 0; index < this.options.stages; index++) data = computed(index, data)
-    return data
+  /** Whether a result is all that it must be for `input`. */
+  isRight(input: Uint8Array, { tensors }: Result): boolean {
+    const whole = wholeOf(this.options.makers, input)
+    return (
+      tensors.length === this.planned.outputs.length &&
+      tensors.every(({ name, data }) => equal(data as Uint8Array, whole.get(name)!))
+    )
   }
 
   /** The engine of a stage settles no run from now on. */
@@ -206,6 +240,7 @@ export class World {
     for (const keyring of old.keyrings.values()) keyring.erase()
     void old.stage?.close()
     this.lives[node] = this.#born(node)
+    if (node === 0) this.#tellOfClient()
     for (const link of this.#links) {
       if (!link.ends.includes(node)) continue
       this.#interrupt(link)
@@ -239,11 +274,10 @@ export class World {
   /** All stages are another plan's, with nothing of what they had; the client is told in the end. */
   replan(): void {
     this.plan++
-    for (let index = this.options.stages - 1; index >= 0; index--) {
-      const life = this.lives[index + 1]!
+    for (const life of this.lives.slice(1).reverse()) {
       for (const channel of life.channels.values()) channel.clear()
       void life.stage!.close()
-      life.stage = this.#stageOf(life, index)
+      life.stage = this.#stageOf(life)
     }
     this.#givePipeline(this.lives[0]!)
   }
@@ -294,7 +328,7 @@ export class World {
   }
 
   #input(): Uint8Array {
-    const input = new Uint8Array(4)
+    const input = new Uint8Array(valueBytes)
     new DataView(input.buffer).setUint32(0, this.#count++)
     return input
   }
@@ -307,11 +341,11 @@ export class World {
       keyrings: new Map(),
       isAlive: true,
       untaken: new Map(),
+      told: this.#told,
     }
-    const { stages, window, aeads } = this.options
+    const { window, aeads } = this.options
     const { clock } = this
-    const peers = node === 0 ? [1, stages] : [node - 1, node === stages ? 0 : node + 1]
-    for (const peer of new Set(peers.map((other) => this.#ids[other]!))) {
+    for (const peer of peersIn(this.planned).get(life.id) ?? []) {
       const keyring = new Keyring({ fleet, self: life.id, peer, clock, aeads })
       const channel = new Channel({ peer, keyring, clock, window, events: this.#eventsOf(life) })
       life.keyrings.set(peer, keyring)
@@ -320,38 +354,42 @@ export class World {
     if (node === 0) {
       life.client = new Client({ id: life.id, bootId: life.bootId, clock })
       this.#givePipeline(life)
-    } else life.stage = this.#stageOf(life, node - 1)
+    } else life.stage = this.#stageOf(life)
     return life
   }
 
-  #givePipeline(life: Life): void {
-    const { stages } = this.options
-    const [first, last] = [life.channels.get(this.#ids[1]!)!, life.channels.get(this.#ids[stages]!)!]
-    life.client!.use({ plan: this.plan, stages, first, last })
+  /** The hub tells every device of the client's new process, sooner or later. */
+  #tellOfClient(): void {
+    const { clients } = this.planned
+    const told = ++this.#told
+    for (const life of this.lives.slice(1)) {
+      this.clock.after(this.#delay(50), () => {
+        if (!life.isAlive || told < life.told) return
+        life.told = told
+        life.stage!.serve(clients)
+      })
+    }
   }
 
-  #stageOf(life: Life, index: number): Stage {
-    const { stages, ports } = this.options
-    const next = index === stages - 1 ? undefined : this.#ids[index + 2]!
-    const { clock, plan } = this
-    return new Stage({
-      place: {
-        plan,
-        stage: index,
-        stages,
-        upstream: index === 0 ? undefined : this.#ids[index]!,
-        receives: ports,
-        sends: ports,
-        runInputs: ports,
-        runOutputs: ports,
-      },
+  #givePipeline(life: Life): void {
+    life.client!.use(pipelineOf(clientWork(this.planned), { channel: (device) => channelTo(life, device) }))
+  }
+
+  #stageOf(life: Life): Stage {
+    const plan = this.planned
+    const index = stageHeldBy(plan, life.id)
+    const place = stageWork(plan, index).get(life.id)!
+    const stage = new Stage({
+      place,
       engine: this.#engineOf(life, index),
-      clock,
+      clock: this.clock,
       events: {
-        send: (activation) => channelTo(life, next ?? activation.client).offer(activation),
+        send: (activation, to) => channelTo(life, to).offer(activation),
         settle: (to, key) => channelTo(life, to).settle(key),
       },
     })
+    stage.serve(place.clients)
+    return stage
   }
 
   #engineOf(life: Life, index: number): StageEngine {
@@ -360,12 +398,13 @@ export class World {
       mode: 'inline',
       run: (feeds) => {
         this.runs[index]!++
-        const outputs = Object.fromEntries(
-          Object.entries(feeds).map(([name, { dtype, shape, data }]): [string, Tensor] => [
-            name,
-            { dtype, shape, data: computed(index, data as Uint8Array) },
-          ]),
+        const { value, from, at, bytes } = this.makings[index]!
+        const whole = made(
+          value,
+          from.map((source) => feeds[nameOf(source)]!.data as Uint8Array),
         )
+        const data = whole.slice(at, at + bytes)
+        const outputs = { [nameOf(value)]: { dtype: 'uint8' as const, shape: [bytes], data } }
         return new Promise((resolve) => {
           const settle = (): void => {
             if (isClosed || !life.isAlive) return
@@ -392,7 +431,7 @@ export class World {
         this.mostUntaken.frames = Math.max(this.mostUntaken.frames, frames)
         if (frames > 1) this.mostUntaken.bytes = Math.max(this.mostUntaken.bytes, bytes)
       },
-      onSettled: (keys) => life.stage?.settled(keys),
+      onSettled: (keys, by) => life.stage?.settled(keys, by),
     }
   }
 

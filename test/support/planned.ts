@@ -8,6 +8,7 @@ import { optimise } from '#broker/planner/optimise.js'
 import type { PlanBody } from '#broker/planner/plan-document.js'
 import { draftPlan } from '#broker/planner/plan-draft.js'
 import { pose, type Posed, type PoseOptions } from '#broker/planner/pose.js'
+import type { Spare } from '#broker/planner/spares.js'
 import type { Objective, Placement } from '#broker/planner/problem.js'
 
 /** Nodes n0, n1, … in a row, of so many microseconds each; every tensor is of so many bytes. */
@@ -72,7 +73,7 @@ export function draft(
     gap: 0,
     proof: 'said so',
   },
-  spares: readonly (number | undefined)[] = [],
+  spares: readonly (Spare | undefined)[] = [],
 ): PlanBody {
   const { shape, maxReplicas } = posed.problem
   return draftPlan(

@@ -8,6 +8,7 @@
 import { createHash } from 'node:crypto'
 import { appendFileSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { devicesIn } from '#broker/planner/plan.js'
 import { openHub, type HubSettings } from '#broker/open.js'
 import { joinFleet, folderStore, type DeviceSettings, type SegmentStore } from '#device/join.js'
 import { toHex } from '#shared/bytes.js'
@@ -53,7 +54,7 @@ async function runHub({ settings, seals, model, stages }: RecordedHub): Promise<
   const sample = Object.fromEntries(graph.input.map(({ name }, i) => [name, inputs[i]!]))
   await hub.until(() => hub.online().length >= stages, 600_000, 'that all devices are online')
   const { plan } = await hub.deploy({ name: 'recorded', model: bytes, sample, stages })
-  say(`stages ${plan.stages.map(({ device }) => device).join(' ')}`)
+  say(`stages ${devicesIn(plan).join(' ')}`)
   await hub.ready(600_000)
   say('ready')
 }

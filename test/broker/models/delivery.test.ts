@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
-import { blockBytes, Delivery, maxBlocksPerAsk, sealSegment } from '#broker/models/delivery.js'
+import { blockBytes, Delivery, maxBlocksPerAsk, sealSegment, type SealedSegment } from '#broker/models/delivery.js'
 import { Download } from '#device/vault/download.js'
 import { equal, toHex } from '#shared/bytes.js'
 import { nodeAeads } from '#shared/crypto/aead.js'
@@ -58,9 +58,9 @@ t.test('a device gets blocks of its own file only, and no more at once than the 
   t.strictSame(delivery.blocks(a, { ...all, missing: new Uint8Array(0) }), [])
   t.throws(() => delivery.blocks(b, all), { code: 'not-allowed' })
   t.throws(() => delivery.blocks(a, { ...all, file: random(32) }), { code: 'not-allowed' })
-  t.equal(delivery.segmentOf(a), own)
-  t.equal(delivery.segmentOf(b), other)
-  t.equal(delivery.segmentOf(newDeviceId(random)), undefined)
+  t.strictSame(delivery.segmentsOf(a), [own])
+  t.strictSame(delivery.segmentsOf(b), [other])
+  t.strictSame(delivery.segmentsOf(newDeviceId(random)), [])
   t.end()
 })
 
@@ -78,6 +78,32 @@ t.test('a key is wiped when its file is offered no longer, and stays while it is
   t.ok(kept.dek.every((byte) => byte === 0))
   t.end()
 })
+
+t.test(
+  'a file that is lent is offered beside those of the plan until it is taken back, and its key lives as long',
+  (t) => {
+    const [planned, lent, both] = [seal(a, random(10)), seal(a, random(20)), seal(a, random(30))]
+    const delivery = new Delivery()
+    delivery.offer([planned])
+    delivery.lend(lent)
+    delivery.lend(both)
+    t.strictSame(delivery.segmentsOf(a), [planned, lent, both])
+    const ask = (segment: SealedSegment) => () =>
+      delivery.blocks(a, { file: segment.file.fileHash, first: 0, count: 1, missing: Uint8Array.of(128) })
+    t.equal(ask(lent)().length, 1)
+    delivery.offer([both])
+    t.equal(ask(lent)().length, 1, 'another plan takes nothing back')
+    delivery.takeBack(lent)
+    t.throws(ask(lent), { code: 'not-allowed' })
+    t.ok(lent.dek.every((byte) => byte === 0))
+    delivery.takeBack(both)
+    t.equal(ask(both)().length, 1, 'it is the plan that has it now')
+    t.notOk(both.dek.every((byte) => byte === 0))
+    delivery.close()
+    t.ok(both.dek.every((byte) => byte === 0))
+    t.end()
+  },
+)
 
 t.test('a segment that no device would take is refused before it is sealed', (t) => {
   const huge = Object.defineProperty(new Uint8Array(0), 'length', { value: maxSegmentBytes })

@@ -282,7 +282,7 @@ t.test('who leaves the plan leaves its unsettled requests behind, and is a stran
   relay.isOnline = false
   a.peers.channel(idB).offer(activation(3))
   t.strictSame(
-    a.peers.set(new Set(), new Set()).map(({ request }) => request),
+    a.peers.set(new Set(), new Set()).flatMap(({ requests }) => requests.map(({ request }) => request)),
     [3],
   )
   t.throws(() => a.peers.channel(idB), { code: 'unknown-sender' })

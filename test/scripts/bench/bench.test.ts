@@ -132,3 +132,19 @@ t.test('networks and numbers of devices that cannot be are refused', async (t) =
     t.match(errors, given[0]!)
   }
 })
+
+t.test(
+  'prediction says what was foretold of a slowed fleet beside what it did, and how far the two are apart',
+  async (t) => {
+    const figures = await figuresOf(t, 'prediction', '--models', 'S')
+    const pairs = figures.filter(({ figure }) => figure.startsWith('predicted'))
+    t.equal(pairs.length, 2)
+    for (const { peer, peerValue, value } of pairs) t.ok(peer === 'achieved' && peerValue! > 0 && value > 0)
+    const errors = figures.filter(({ figure }) => figure.startsWith('median error'))
+    t.equal(errors.length, 2)
+    t.strictSame(
+      errors.map(({ bar }) => bar?.atMost),
+      [undefined, 0.1],
+    )
+  },
+)

@@ -8,7 +8,7 @@ const uncoloured = (line: string): string => line.replaceAll(/\u001b\[\d+m/g, ''
 
 function stageOf(stage: number, more: Partial<ScreenStage> = {}): ScreenStage {
   return {
-    stage,
+    label: String(stage),
     device: `d${String(stage).padStart(2, '0')}f8a91bc02e4d55aa0012345678901`,
     pid: 4_194_300 - stage,
     state: 'online',
@@ -61,7 +61,7 @@ t.test('eight devices fit a terminal of 80 columns and 24 rows, each column unde
 
 t.test('whatever the figures are, a row of a stage has at most 80 columns', (t) => {
   const stage: fc.Arbitrary<Partial<ScreenStage>> = fc.record({
-    stage: fc.nat(63),
+    label: fc.nat(63).map(String),
     pid: fc.integer({ min: 1, max: 4_194_304 }),
     sealedBytes: fc.nat(2 ** 30),
     computeMs: fc.option(fc.double({ min: 0, max: 999, noNaN: true }), { nil: undefined }),

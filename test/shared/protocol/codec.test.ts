@@ -162,8 +162,7 @@ const wrongFor = (value: unknown): readonly unknown[] => {
 
 /** Fields that a body may lack. */
 const optional = new Set([
-  'assignment.work.upstream',
-  'assignment.work.downstream',
+  'assignment.work.sends.0.tensors.0.slice',
   'assigned.reason',
   'assigned.blocks',
   'assigned.computeUs',

@@ -34,6 +34,8 @@ const message: fc.Arbitrary<Control> = fc.oneof(
   fc.tuple(fc.constant(controlType.hello), bytes(8), uint),
   fc.tuple(fc.constant(controlType.flow), uint, uint, uint, requests),
   fc.tuple(fc.constant(controlType.relay), fc.string({ maxLength: 255 }), fc.nat(65535), bytes(32)),
+  fc.tuple(fc.constant(controlType.probe), uint, fc.uint8Array({ maxLength: 100 })),
+  fc.tuple(fc.constant(controlType.echo), uint, uint),
 )
 
 t.test('decoding inverts encoding, for every type', (t) => {

@@ -147,10 +147,25 @@ t.test('over a new link all that is unsettled goes again, without taking more of
   backlog.heard(1, { frames: 2, bytes: 1000 })
   t.strictSame(pump(), [2], 'item 0 left the peer queue, but is not settled')
   backlog.resendAll()
-  t.strictSame(pump(), [1, 2], 'they are counted already; item 0 and 3 wait for room')
-  t.equal(backlog.flying.frames, 2)
+  t.strictSame(pump(), [1, 2, 0], '1 and 2 are counted already, 0 is the first of all; 3 waits for room')
+  t.equal(backlog.flying.frames, 3)
   backlog.heard(99, { frames: 2, bytes: 1000 })
-  t.strictSame(pump(), [0, 3])
+  t.strictSame(pump(), [3])
+  t.end()
+})
+
+t.test('the first of all requests waits for no room, in the order of clients, runs and numbers; no other does', (t) => {
+  const other = 'd00000000000000000000000000000000'
+  const late = { ...item(9, 500), run: Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 1) }
+  const { backlog, pump, acknowledge } = backlogOf([late, item(7, 500), item(5, 500)], { frames: 1, bytes: 10 })
+  t.strictSame(pump(), [9, 5], '5 is of an earlier run, and before 7')
+  backlog.offer(item(6))
+  t.strictSame(pump(), [])
+  acknowledge([5])
+  t.strictSame(pump(), [6], 'now it is the first')
+  backlog.offer({ ...item(100), client: other })
+  t.strictSame(pump(), [100])
+  t.equal(backlog.flying.frames, 3)
   t.end()
 })
 

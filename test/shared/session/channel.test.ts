@@ -307,6 +307,33 @@ t.test('peers say to each other what peers say: other control messages and purpo
   t.strictSame(pair.b.arrivals, [])
 })
 
+t.test('probes are answered while the link is measured, and refused without harm elsewhere', async (t) => {
+  const pair = ends()
+  const { a, b } = pair
+  const exchange = () => pair.exchange()
+  t.equal(a.channel.probe(0, new Uint8Array(0)), undefined, 'there is no way yet')
+  await pair.connected()
+  const echoes: [number, number][] = []
+  a.channel.prober = { answers: false, onEcho: (probe, openNs) => echoes.push([probe, openNs]) }
+  t.ok(a.channel.probe(1, new Uint8Array(5000))! >= 0)
+  const refused = b.channel.receive(a.outbox.shift()!)
+  t.match(refused, { code: 'not-allowed' }, 'told, and no fault of the link')
+  await exchange()
+  t.strictSame(echoes, [])
+  b.channel.prober = { answers: true, onEcho: () => t.fail('nobody asked here') }
+  a.channel.probe(2, new Uint8Array(5000))
+  await exchange()
+  t.equal(echoes.length, 1)
+  t.equal(echoes[0]![0], 2)
+  t.ok(echoes[0]![1] >= 0)
+  b.channel.probe(3, new Uint8Array(1))
+  await exchange()
+  t.equal(echoes.length, 1, 'who asks does not answer for it')
+  a.channel.offer(activation(0))
+  await exchange()
+  t.equal(b.arrivals.length, 1, 'activations go on')
+})
+
 t.test('whatever bytes come, only a refusal is thrown, and what comes after them is taken', async (t) => {
   const pair = ends()
   await pair.connected()

@@ -5,7 +5,7 @@ import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
 import type { Activation, WireTensor } from '#shared/protocol/tensors.js'
 import { Channel } from '#shared/session/channel.js'
-import { Client } from '#shared/session/client.js'
+import { Client, type Pipeline } from '#shared/session/client.js'
 import { Keyring } from '#shared/session/keyring.js'
 import { maxOpenRequests } from '#shared/session/requests.js'
 import { World } from '#test/support/pipeline-world.js'
@@ -16,6 +16,17 @@ const first: DeviceId = 'd000000000000000000000000000000bb'
 const last: DeviceId = 'd000000000000000000000000000000cc'
 const bootId = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)
 const tensors: WireTensor[] = [{ name: 'x', dtype: 'uint8', shape: [1], data: Uint8Array.of(1) }]
+
+/** A plan that is a chain, the tensors as they are. */
+function chainOf(plan: number, stages: number, first: Channel, last: Channel): Pipeline {
+  return {
+    plan,
+    sends: [{ stage: 0, channels: [first] }],
+    takes: [{ stage: stages - 1, channels: [last] }],
+    part: (given) => [given],
+    join: ([came]) => came!,
+  }
+}
 
 /** A client whose channels lead nowhere: what comes back is given by hand. */
 function clientOf() {
@@ -30,12 +41,12 @@ function clientOf() {
     })
   const client = new Client({ id: self, bootId, clock })
   const [firstChannel, lastChannel] = [channelTo(first), channelTo(last)]
-  const pipeline = { plan: 1, stages: 2, first: firstChannel, last: lastChannel }
+  const pipeline = chainOf(1, 2, firstChannel, lastChannel)
   client.use(pipeline)
   return {
     client,
     clock,
-    pipeline,
+    first: firstChannel,
     channelTo,
     result: (request: number, more: Partial<Activation> = {}, from: DeviceId = last): void => {
       const activation = { plan: 1, client: self, run: bootId, request, low: 0, stage: 2, hops: [], tensors, ...more }
@@ -116,17 +127,18 @@ t.test('closed, it rejects what is open', async (t) => {
 })
 
 t.test('another plan begins the open requests anew, and what waited for the one before is forgotten', async (t) => {
-  const { client, pipeline, channelTo, result } = clientOf()
+  const { client, first: before, channelTo, result } = clientOf()
   void client.infer(tensors)
   void client.infer(tensors)
   result(0)
-  t.equal(pipeline.first.held, 2)
-  const next = { plan: 2, stages: 1, first: channelTo(last), last: channelTo(last) }
+  t.equal(before.held, 2)
+  const [there, back] = [channelTo(last), channelTo(last)]
+  const next = chainOf(2, 1, there, back)
   client.use(next)
-  t.equal(pipeline.first.held, 0)
-  t.equal(next.first.held, 1)
+  t.equal(before.held, 0)
+  t.equal(there.held, 1)
   client.use({ ...next })
-  t.equal(next.first.held, 1, 'told again, nothing happens')
+  t.equal(there.held, 1, 'told again, nothing happens')
 })
 
 t.test('while stages change their plan under way, every request still gets its result', async (t) => {
@@ -137,7 +149,7 @@ t.test('while stages change their plan under way, every request still gets its r
   t.ok(world.client.open > 4)
   world.replan()
   await world.until(() => world.client.open === 0, 'all have their results')
-  for (const { input, results } of world.sent) t.strictSame(results[0]!.tensors[0]!.data, world.expected(input))
+  for (const { input, results } of world.sent) t.ok(world.isRight(input, results[0]!))
   await world.until(() => world.isAtRest, 'nothing is held')
   await world.close()
 })

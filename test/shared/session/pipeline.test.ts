@@ -1,7 +1,7 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { equal } from '#shared/bytes.js'
 import { World, type Weather, type WorldOptions } from '#test/support/pipeline-world.js'
+import type { Maker } from '#test/support/graph-plan.js'
 import { recordingAeads } from '#test/support/recording-aead.js'
 
 type Happening =
@@ -14,9 +14,9 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('send' as const), count: fc.integer({ min: 1, max: 6 }) }) },
   {
     weight: 4,
-    arbitrary: fc.record({ do: fc.constantFrom('cut', 'relay', 'direct', 'down'), link: fc.nat(3) }),
+    arbitrary: fc.record({ do: fc.constantFrom('cut', 'relay', 'direct', 'down'), link: fc.nat(30) }),
   },
-  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('restart', 'stall', 'resume'), stage: fc.nat(2) }) },
+  { weight: 3, arbitrary: fc.record({ do: fc.constantFrom('restart', 'stall', 'resume'), stage: fc.nat(9) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('restart client', 'replan') }) },
 )
 
@@ -27,7 +27,7 @@ const weather: fc.Arbitrary<Weather> = fc.record({
 })
 
 function happen(world: World, event: Happening): void {
-  const { stages } = world.options
+  const { devices } = world
   switch (event.do) {
     case 'send':
       for (let i = 0; i < event.count; i++) world.infer()
@@ -43,11 +43,11 @@ function happen(world: World, event: Happening): void {
       world.takeDown(event.link % world.links)
       return
     case 'restart':
-      world.restart(1 + (event.stage % stages))
+      world.restart(1 + (event.stage % devices))
       return
     case 'stall':
     case 'resume':
-      world[event.do](event.stage % stages)
+      world[event.do](event.stage % world.makings.length)
       return
     case 'restart client':
       world.restart(0)
@@ -57,6 +57,9 @@ function happen(world: World, event: Happening): void {
   }
 }
 
+/** More with `TESSERA_RUNS`. */
+const graphRuns = Number(process.env['TESSERA_RUNS'] ?? 40)
+
 /** Plays the events out, then lets everything heal; throws unless each request of the last client has exactly its result. */
 async function play(options: WorldOptions, events: readonly (readonly [Happening, number])[]): Promise<World> {
   const world = new World(options)
@@ -65,7 +68,7 @@ async function play(options: WorldOptions, events: readonly (readonly [Happening
     await world.run(waitMs)
   }
   for (let link = 0; link < world.links; link++) world.mend(link)
-  for (let stage = 0; stage < world.options.stages; stage++) world.resume(stage)
+  for (const stage of world.makings.keys()) world.resume(stage)
   await world.until(() => world.client.open === 0, 'every request has its result')
   await world.until(() => world.isAtRest, 'nothing is held and no timer waits')
   for (const { input, life, results, failures } of world.sent) {
@@ -74,7 +77,7 @@ async function play(options: WorldOptions, events: readonly (readonly [Happening
     if (results.length !== 1 || failures.length > 0) {
       throw new Error(`${results.length} results and ${failures.length} failures (${failures[0]?.message})`)
     }
-    if (!equal(result!.tensors[0]!.data as Uint8Array, world.expected(input))) throw new Error('the result of another')
+    if (!world.isRight(input, result!)) throw new Error('the result of another')
   }
   await world.close()
   return world
@@ -107,10 +110,51 @@ t.test(
   },
 )
 
+/** Any plan: each value is made from some of those before it, in parts or by several in turn. */
+const makers: fc.Arbitrary<Maker[]> = fc
+  .array(
+    fc.record({
+      sources: fc.array(fc.nat(3), { minLength: 1, maxLength: 2 }),
+      parts: fc.integer({ min: 1, max: 3 }),
+      holders: fc.integer({ min: 1, max: 2 }),
+    }),
+    { minLength: 1, maxLength: 3 },
+  )
+  .map((given) =>
+    given.map(({ sources, ...maker }, value) => ({
+      ...maker,
+      from: [...new Set(sources.map((source) => (source % (value + 1)) - 1))],
+    })),
+  )
+
+t.test('so it is in every graph of stages, parts and replicas, whatever happens to whom', async (t) => {
+  let joins = 0
+  let restarts = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer(),
+      makers,
+      fc.constantFrom('direct' as const, 'relay' as const),
+      weather,
+      fc.record({ frames: fc.integer({ min: 1, max: 4 }), bytes: fc.constantFrom(1, 1200, 100_000) }),
+      fc.array(fc.tuple(happening, fc.integer({ min: 0, max: 60 })), { minLength: 3, maxLength: 12 }),
+      async (seed, makers, links, weather, window, events) => {
+        const { aeads } = recordingAeads()
+        await play({ seed, makers, links, weather, window, aeads }, [[{ do: 'send', count: 3 }, 20], ...events])
+        if (makers.some(({ from }) => from.length > 1)) joins++
+        restarts += events.filter(([event]) => event.do === 'restart').length
+      },
+    ),
+    { numRuns: graphRuns },
+  )
+  t.ok(joins > 5, `stages took from several in ${joins} plans`)
+  t.ok(restarts > 10, `devices were killed ${restarts} times`)
+})
+
 t.test('no queue is ever longer than the window that its owner gave, and a frame larger than it passes', async (t) => {
   const calm = fc.oneof(
     fc.record({ do: fc.constant('send' as const), count: fc.integer({ min: 1, max: 8 }) }),
-    fc.record({ do: fc.constantFrom('cut' as const, 'down' as const), link: fc.nat(3) }),
+    fc.record({ do: fc.constantFrom('cut' as const, 'down' as const), link: fc.nat(30) }),
     fc.record({ do: fc.constantFrom('stall' as const, 'resume' as const), stage: fc.nat(2) }),
   )
   let most = 0
