@@ -386,7 +386,9 @@ export class Hub {
   /** While requests flow nothing is measured: then a plan is chosen by what is known. */
   async #beMeasured(): Promise<void> {
     if (this.#live === undefined) throw notLive()
-    if (!this.#live.survey.isFlowing) await this.surveyed(surveyedWithinMs)
+    const { survey } = this.#live
+    survey.look()
+    await this.until(() => survey.isDone || survey.isFlowing, surveyedWithinMs, 'that the fleet is measured')
   }
 
   async close(): Promise<void> {

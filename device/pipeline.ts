@@ -21,7 +21,7 @@ export function pipelineOf(work: ClientWork, peers: Pick<Peers, 'channel'>): Pip
     takes: work.takes.map(wayOf),
     part(tensors) {
       const given = new Map((tensors as readonly Named[]).map((tensor) => [tensor.name, tensor]))
-      return work.sends.map((leg) => sending(given, leg.tensors))
+      return work.sends.map((leg) => sending((name) => given.get(name), leg.tensors))
     },
     join(came) {
       const whole = assembly.assemble(came as readonly (readonly Named[])[])

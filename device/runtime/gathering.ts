@@ -3,22 +3,28 @@
  * results went. Pure state; its size is bounded by the windows of those who send.
  */
 
+import type { Activation } from '#shared/protocol/tensors.js'
 import type { Arrival } from '#shared/session/channel.js'
-import { precedes, requestName, runName, type RequestKey } from '#shared/session/requests.js'
+import { precedes, runName, type RequestKey } from '#shared/session/requests.js'
 
 export interface InHand {
   readonly key: RequestKey
+  readonly name: string
   /** By the legs that the stage takes from; empty once its run has begun. */
   arrivals: (Arrival | undefined)[]
   /** Legs that have not brought theirs. */
   missing: number
-  /** When the last one came, in milliseconds, monotonic. */
-  completeMs: number
+  /** When the first one came, and then when the last one did: in milliseconds, monotonic. */
+  sinceMs: number
+  /** Why it ends without the rest of it. */
+  failure: Activation['failure']
   /** Bytes of its results; `undefined` before there are any. */
   retainedBytes: number | undefined
   /** The legs whose end has not settled the results. */
-  readonly unsettled: Set<number>
+  unsettled: number[]
 }
+
+const none: readonly InHand[] = []
 
 export class Gathering {
   readonly #legs: number
@@ -39,22 +45,24 @@ export class Gathering {
     return this.#incomplete.size
   }
 
-  get(key: RequestKey): InHand | undefined {
-    return this.#byName.get(requestName(key))
+  /** By `requestName`. */
+  get(name: string): InHand | undefined {
+    return this.#byName.get(name)
   }
 
   /** Takes note of a request of which nothing has come yet. */
-  begin({ client, run, request }: RequestKey): InHand {
+  begin(name: string, { client, run, request }: RequestKey, nowMs: number): InHand {
     const fresh: InHand = {
       key: { client, run, request },
+      name,
       arrivals: Array.from({ length: this.#legs }, () => undefined),
       missing: this.#legs,
-      completeMs: 0,
+      sinceMs: nowMs,
+      failure: undefined,
       retainedBytes: undefined,
-      unsettled: new Set(),
+      unsettled: [],
     }
-    this.#byName.set(requestName(fresh.key), fresh)
-    this.#incomplete.add(fresh)
+    this.#byName.set(name, fresh)
     return fresh
   }
 
@@ -62,15 +70,25 @@ export class Gathering {
   add(inHand: InHand, leg: number, arrival: Arrival): 'copy' | 'part' | 'complete' {
     if (inHand.missing === 0 || inHand.arrivals[leg] !== undefined) return 'copy'
     inHand.arrivals[leg] = arrival
-    if (--inHand.missing > 0) return 'part'
-    this.#incomplete.delete(inHand)
+    if (--inHand.missing > 0) {
+      this.#incomplete.add(inHand)
+      return 'part'
+    }
+    if (this.#legs > 1) this.#incomplete.delete(inHand)
     return 'complete'
+  }
+
+  /** The rest of a request will not come: it is complete with this failure. */
+  fail(inHand: InHand, failure: InHand['failure']): void {
+    inHand.failure = failure
+    inHand.missing = 0
+    this.#incomplete.delete(inHand)
   }
 
   /** Forgets a request: it is settled, or nobody waits for it. */
   end(inHand: InHand): void {
-    this.#byName.delete(requestName(inHand.key))
-    this.#incomplete.delete(inHand)
+    this.#byName.delete(inHand.name)
+    if (inHand.missing > 0) this.#incomplete.delete(inHand)
   }
 
   /** Requests of which only a part came, those for which this holds. */
@@ -78,11 +96,11 @@ export class Gathering {
     return [...this.#incomplete].filter(({ key }) => holds(key))
   }
 
-  /** Incomplete requests of a run below a number. */
-  below({ client, run, request }: RequestKey): InHand[] {
-    if (this.#incomplete.size === 0) return []
-    const name = runName({ client, run })
-    return this.incompleteWhere((key) => key.request < request && runName(key) === name)
+  /** Incomplete requests of a run below its low-water mark. */
+  passed(run: Pick<RequestKey, 'client' | 'run'>, low: number): readonly InHand[] {
+    if (this.#incomplete.size === 0) return none
+    const name = runName(run)
+    return this.incompleteWhere((key) => key.request < low && runName(key) === name)
   }
 
   /** The first of all requests in hand, in the order that all members know. */

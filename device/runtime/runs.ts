@@ -1,6 +1,6 @@
 /** The processes of the clients, as the hub tells: what an earlier one of a client asked, nobody waits for. Pure state. */
 
-import { toHex } from '#shared/bytes.js'
+import { equal } from '#shared/bytes.js'
 import type { DeviceId } from '#shared/ids.js'
 import { maxRuns, runName } from '#shared/session/requests.js'
 
@@ -21,7 +21,7 @@ export class ClientRuns {
     const now = new Map(clients.map(({ device, run }) => [device, run]))
     for (const [client, run] of this.#current) {
       const next = now.get(client)
-      if (next !== undefined && toHex(next) === toHex(run)) continue
+      if (next !== undefined && equal(next, run)) continue
       this.#over.add(runName({ client, run }))
       if (this.#over.size > maxRuns) this.#over.delete(this.#over.values().next().value!)
     }
@@ -30,6 +30,12 @@ export class ClientRuns {
       this.#current.set(client, run)
       this.#over.delete(runName({ client, run }))
     }
+  }
+
+  /** Whether this is the process that runs now, as far as the hub has told. */
+  isCurrent(key: { readonly client: DeviceId; readonly run: Uint8Array }): boolean {
+    const run = this.#current.get(key.client)
+    return run !== undefined && equal(run, key.run)
   }
 
   /** Whether the hub has told that this process has ended. One that it has not told of yet has not. */

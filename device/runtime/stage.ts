@@ -3,15 +3,15 @@
  * results on, and says upstream that the request is settled only after it is settled by all that they went to (D17).
  */
 
-import type { Clock } from '#shared/clock.js'
+import type { Cancel, Clock } from '#shared/clock.js'
 import { Refusal, reasonOf } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import { sending, type Assembly, type Named } from '#shared/onnx/assembly.js'
-import type { Port, Tensor } from '#shared/onnx/tensor.js'
+import type { Tensor } from '#shared/onnx/tensor.js'
 import type { Activation, WireTensor } from '#shared/protocol/tensors.js'
 import type { Arrival } from '#shared/session/channel.js'
 import { hopsOf } from '#shared/session/hops.js'
-import { Requests, type RequestKey } from '#shared/session/requests.js'
+import { requestName, Requests, type RequestKey } from '#shared/session/requests.js'
 import type { StageEngine } from './engine.js'
 import { Gathering, type InHand } from './gathering.js'
 import { assemblyOf, endOf, type StagePlace } from './legs.js'
@@ -35,6 +35,9 @@ const maxRetained = 1024
 /** And the bytes of their results; one is always taken. */
 export const maxRetainedBytes = 256 << 20
 
+/** So long does a request in part wait for the rest of it where the hub has not told of its client's process. */
+export const strangerMs = 10_000
+
 export interface StageCounters {
   frames: number
   computeUs: number
@@ -53,12 +56,16 @@ export class Stage {
   readonly #events: StageEvents
   readonly #clock: Clock
   readonly #assembly: Assembly
+  /** What the segment makes, and what is sent that it does not make. */
+  readonly #fetches: readonly string[]
+  readonly #passing: readonly string[]
   readonly #requests = new Requests()
   readonly #runs = new ClientRuns()
   readonly #gathering: Gathering
   /** Complete, and not handed to the engine. */
   #queue: InHand[] = []
   readonly #unclaimed: Unclaimed
+  #cancelWatching: Cancel | undefined
   #running = 0
   #retained = 0
   #retainedBytes = 0
@@ -71,6 +78,10 @@ export class Stage {
     this.#events = options.events
     this.#clock = options.clock
     this.#assembly = assemblyOf(options.place)
+    const { runOutputs, sends } = options.place
+    this.#fetches = runOutputs.map(({ name }) => name)
+    const sent = new Set(sends.flatMap(({ tensors }) => tensors.map(({ name }) => name)))
+    this.#passing = [...sent].filter((name) => !this.#fetches.includes(name))
     this.#gathering = new Gathering(options.place.takes.length)
     this.#unclaimed = new Unclaimed(options.clock, {
       send: ({ activation, to }) => this.#events.send(activation, to),
@@ -107,29 +118,27 @@ export class Stage {
     const { activation, from } = arrival
     const leg = this.#check(activation, from)
     const admission = this.#requests.admit(activation, activation.low)
-    for (const passed of this.#gathering.below({ ...activation, request: activation.low })) this.#giveUp(passed)
-    const known = this.#gathering.get(activation)
+    for (const passed of this.#gathering.passed(activation, activation.low)) this.#giveUp(passed)
+    const name = requestName(activation)
+    const known = this.#gathering.get(name)
     const isWanted = admission === 'new' && !this.#runs.isOver(activation)
-    const inHand = known ?? (isWanted ? this.#gathering.begin(activation) : undefined)
+    const inHand = known ?? (isWanted ? this.#gathering.begin(name, activation, this.#clock.monotonicMs()) : undefined)
     const added = inHand === undefined ? 'copy' : this.#gathering.add(inHand, leg, arrival)
     if (added === 'copy') {
       this.counters.duplicates++
       if (inHand === undefined) this.#events.settle(from, activation)
       arrival.took()
-    } else if (added === 'complete') {
-      inHand!.completeMs = this.#clock.monotonicMs()
-      this.#queue.push(inHand!)
-      this.#work()
-    }
+    } else if (added === 'complete') this.#enqueue(inHand!)
+    else if (!this.#runs.isCurrent(activation)) this.#watchStrangers()
   }
 
   /** `by` has settled these requests, or is no peer any more. */
   settled(keys: readonly RequestKey[], by: DeviceId): void {
     for (const key of keys) {
-      const inHand = this.#gathering.get(key)
+      const inHand = this.#gathering.get(requestName(key))
       if (inHand?.retainedBytes === undefined) continue
-      for (const leg of inHand.unsettled) if (endOf(this.place.sends[leg]!, key) === by) inHand.unsettled.delete(leg)
-      if (inHand.unsettled.size === 0) this.#settle(inHand)
+      inHand.unsettled = inHand.unsettled.filter((leg) => endOf(this.place.sends[leg]!, key) !== by)
+      if (inHand.unsettled.length === 0) this.#settle(inHand)
     }
     this.#work()
   }
@@ -137,9 +146,10 @@ export class Stage {
   /** Takes nothing more; resolves when the engine has ended. */
   async close(): Promise<void> {
     this.#isClosed = true
+    this.#cancelWatching?.()
     this.#unclaimed.close()
     for (const { took } of this.#gathering.waiting()) took()
-    for (const { arrivals } of this.#queue.splice(0)) for (const arrival of arrivals) arrival!.took()
+    for (const { arrivals } of this.#queue.splice(0)) for (const arrival of arrivals) arrival?.took()
     await this.#engine.close()
   }
 
@@ -168,6 +178,28 @@ export class Stage {
     return leg
   }
 
+  #enqueue(inHand: InHand): void {
+    inHand.sinceMs = this.#clock.monotonicMs()
+    this.#queue.push(inHand)
+    this.#work()
+  }
+
+  /** Of a process that the hub has not named the rest may never come: it is of an earlier start, before ours. */
+  #watchStrangers(): void {
+    this.#cancelWatching ??= this.#clock.after(strangerMs / 4, () => {
+      this.#cancelWatching = undefined
+      const nowMs = this.#clock.monotonicMs()
+      const strange = this.#gathering.incompleteWhere((key) => !this.#runs.isCurrent(key))
+      const late = strange.filter(({ sinceMs }) => nowMs - sinceMs >= strangerMs)
+      for (const inHand of late) {
+        const message = `stage ${this.place.stage}: the rest of the request did not come, and its client is unknown here`
+        this.#gathering.fail(inHand, { code: 'timed-out', message })
+        this.#enqueue(inHand)
+      }
+      if (late.length < strange.length) this.#watchStrangers()
+    })
+  }
+
   #work(): void {
     while (!this.#isClosed && this.#running < runsAhead) {
       const next = this.#next()
@@ -190,25 +222,25 @@ export class Stage {
   }
 
   async #run(inHand: InHand): Promise<void> {
-    const arrivals = inHand.arrivals as Arrival[]
+    const arrivals = inHand.arrivals.filter((arrival) => arrival !== undefined)
     inHand.arrivals = []
     const took = (): void => {
       for (const arrival of arrivals) arrival.took()
     }
     const activations = arrivals.map(({ activation }) => activation)
-    const queuedUs = Math.round((this.#clock.monotonicMs() - inHand.completeMs) * 1000)
+    const queuedUs = Math.round((this.#clock.monotonicMs() - inHand.sinceMs) * 1000)
     let computeUs = 0
     let tensors: readonly (readonly WireTensor[])[] = []
-    let failure = activations.find((activation) => activation.failure !== undefined)?.failure
+    let failure = inHand.failure ?? activations.find((activation) => activation.failure !== undefined)?.failure
     if (failure === undefined) {
       try {
         const given = this.#given(activations)
-        const running = this.#engine.run(given.feeds, this.place.runOutputs.map(nameOfPort))
+        const running = this.#engine.run(given.feeds, this.#fetches)
         took()
         const ran = await running
         computeUs = ran.computeUs
-        const all = new Map([...given.passed, ...Object.entries(ran.outputs)])
-        tensors = this.place.sends.map((leg) => sending(all, leg.tensors))
+        const made = (name: string): Tensor | undefined => ran.outputs[name] ?? given.passed.get(name)
+        tensors = this.place.sends.map((leg) => sending(made, leg.tensors))
       } catch (error) {
         failure = this.#failureOf(error)
       }
@@ -220,32 +252,29 @@ export class Stage {
     const sealUs = arrivals.reduce((sum, { openUs }) => sum + openUs, 0)
     const hops = [...hopsOf(activations), { stage: this.place.stage, queuedUs, computeUs, sealUs }]
     this.#retain(inHand, failure === undefined ? tensors : [])
-    const low = Math.max(...activations.map((activation) => activation.low))
-    this.#sendAll(inHand, { plan: this.place.plan, ...inHand.key, low, hops }, tensors, failure)
+    const low = activations.reduce((most, activation) => Math.max(most, activation.low), 0)
+    for (const [index, { stage }] of this.place.sends.entries()) {
+      const { client, run, request } = inHand.key
+      const head = { plan: this.place.plan, client, run, request, low, stage, hops }
+      const activation = Object.assign(
+        head,
+        failure === undefined ? { tensors: tensors[index]! } : { tensors: [], failure },
+      )
+      this.#send({ activation, to: endOf(this.place.sends[index]!, inHand.key) })
+    }
+    if (this.place.sends.length === 0) this.#settle(inHand) // nobody needs what it makes
   }
 
   #retain(inHand: InHand, legs: readonly (readonly WireTensor[])[]): void {
     // What goes to several is held once.
-    const data = new Set(legs.flatMap((tensors) => tensors.map((tensor) => tensor.data)))
+    const seen = new Set<WireTensor['data']>()
+    for (const tensors of legs) for (const { data } of tensors) seen.add(data)
     let bytes = 0
-    for (const { length } of data) bytes += length
+    for (const { length } of seen) bytes += length
     inHand.retainedBytes = bytes
     this.#retained++
     this.#retainedBytes += bytes
-    for (const leg of this.place.sends.keys()) inHand.unsettled.add(leg)
-  }
-
-  #sendAll(
-    inHand: InHand,
-    head: Omit<Activation, 'stage' | 'tensors'>,
-    tensors: readonly (readonly WireTensor[])[],
-    failure: Failure | undefined,
-  ): void {
-    for (const [index, leg] of this.place.sends.entries()) {
-      const outcome = failure === undefined ? { tensors: tensors[index]! } : { tensors: [], failure }
-      this.#send({ activation: { ...head, stage: leg.stage, ...outcome }, to: endOf(leg, inHand.key) })
-    }
-    if (this.place.sends.length === 0) this.#settle(inHand) // nobody needs what it makes
+    inHand.unsettled = [...this.place.sends.keys()]
   }
 
   #send({ activation, to }: Parcel): void {
@@ -289,15 +318,9 @@ export class Stage {
   /** Checks what came, and parts it into what the engine gets and what only passes through. */
   #given(activations: readonly Activation[]): { feeds: Record<string, Tensor>; passed: Map<string, Tensor> } {
     const came = this.#assembly.assemble(activations.map(({ tensors }) => tensors as readonly Named[]))
-    const produced = new Set(this.place.runOutputs.map(nameOfPort))
     const passed = new Map<string, Tensor>()
-    for (const { tensors } of this.place.sends) {
-      for (const { name } of tensors) {
-        const tensor = came.get(name)
-        // The engine takes the memory of its feeds over, so what travels on gets its own.
-        if (tensor !== undefined && !produced.has(name) && !passed.has(name)) passed.set(name, copyOf(tensor))
-      }
-    }
+    // The engine takes the memory of its feeds over, so what travels on gets its own.
+    for (const name of this.#passing) passed.set(name, copyOf(came.get(name)!))
     const feeds: Record<string, Tensor> = {}
     for (const { name } of this.place.runInputs) {
       const { dtype, shape, data } = came.get(name)!
@@ -305,10 +328,6 @@ export class Stage {
     }
     return { feeds, passed }
   }
-}
-
-function nameOfPort(port: Port): string {
-  return port.name
 }
 
 function copyOf({ dtype, shape, data }: Tensor): Tensor {

@@ -56,10 +56,10 @@ export class Assembly {
     const slices = new Map<string, Slice[]>()
     for (const [leg, ports] of this.#legs.entries()) {
       for (const port of ports) {
-        const tensor = came[leg]!.find(({ name }) => name === port.name)
-        if (tensor === undefined) throw new Refusal('bad-tensor', `tensor '${port.name}' is missing from the request`)
-        checkTensor(port, tensor)
         const { name, slice } = port
+        const tensor = came[leg]!.find((one) => one.name === name)
+        if (tensor === undefined) throw new Refusal('bad-tensor', `tensor '${name}' is missing from the request`)
+        checkTensor(port, tensor)
         if (slice === undefined) found.set(name, tensor)
         else slices.set(name, [...(slices.get(name) ?? []), { tensor, offset: slice.at }])
       }
@@ -69,10 +69,10 @@ export class Assembly {
   }
 }
 
-/** What goes one way of all that is there. Throws `Refusal('bad-segment')` for a tensor that is not, or is another. */
-export function sending(tensors: ReadonlyMap<string, Tensor>, ports: readonly SlicedPort[]): Named[] {
+/** What goes one way of all that is there, by name. Throws `Refusal('bad-segment')` for a tensor that is not, or is another. */
+export function sending(tensorOf: (name: string) => Tensor | undefined, ports: readonly SlicedPort[]): Named[] {
   return ports.map(({ name, shape, slice }) => {
-    const tensor = tensors.get(name)
+    const tensor = tensorOf(name)
     if (tensor === undefined) throw new Refusal('bad-segment', `the segment gave no tensor '${name}'`)
     const { dtype, shape: made, data } = slice === undefined ? tensor : cutOut(tensor, slice, shape[slice.axis]!)
     return { name, dtype, shape: made, data }

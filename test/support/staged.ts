@@ -18,7 +18,12 @@ const portsAt = ({ tensors }: Edge, end: 'cut' | 'put'): SlicedPort[] =>
 export async function runStaged(engine: Engine, { stages, edges }: StagedGraph, feeds: Feeds): Promise<Feeds> {
   const under = new Map<Edge, readonly Named[]>()
   const send = (from: number | undefined, all: ReadonlyMap<string, Tensor>): void => {
-    for (const edge of edges) if (edge.from === from) under.set(edge, sending(all, portsAt(edge, 'cut')))
+    for (const edge of edges)
+      if (edge.from === from)
+        under.set(
+          edge,
+          sending((name) => all.get(name), portsAt(edge, 'cut')),
+        )
   }
   const take = (to: number | undefined): Map<string, Tensor> => {
     const comes = edges.filter((edge) => edge.to === to)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { transferable, type StageEngine } from '#device/runtime/engine.js'
 import type { StagePlace } from '#device/runtime/legs.js'
-import { maxRetainedBytes, Stage } from '#device/runtime/stage.js'
+import { maxRetainedBytes, Stage, strangerMs } from '#device/runtime/stage.js'
 import { unclaimedMs } from '#device/runtime/unclaimed.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
@@ -531,6 +531,39 @@ t.test(
     t.equal(stage.open, 2, 'the one that runs now, and one of which the hub has not told yet')
     await stage.close()
     t.strictSame(taken, [0, 0, 0, 2, 6, 7, 0, 0], 'all windows are free')
+  },
+)
+
+t.test(
+  'what came in part of a process that the hub never named is a failure in the end, that of others waits',
+  async (t) => {
+    const { clock, stage, sent, settle, settled, arrive, key } = stageOf(joining, added)
+    const [first, second] = legsFor(0)
+    arrive(0, first![1], first![0])
+    clock.step(strangerMs / 2)
+    arrive(2, second![1], second![0])
+    clock.step(strangerMs / 2)
+    await turns()
+    t.strictSame(
+      sent.map(({ request, stage, failure }) => [request, stage, failure?.code]),
+      [
+        [0, 5, 'timed-out'],
+        [0, 6, 'timed-out'],
+      ],
+    )
+    settle([key(0)])
+    settle([key(0)], client)
+    t.strictSame(settled, [
+      [upstream, 0],
+      [left, 0],
+      [right, 0],
+    ])
+    stage.serve([{ device: client, run }])
+    clock.step(10 * strangerMs)
+    await turns()
+    t.equal(sent.length, 2, 'its client is named by now')
+    t.equal(stage.open, 1)
+    t.equal(clock.pending, 0)
   },
 )
 

@@ -44,7 +44,7 @@ t.test('what is cut anywhere and sent by several ways is put together again, in 
         portOf(dtype, shape.with(axis, to - from), axis, from, size),
       )
       const turned = [...ports.slice(order % ports.length), ...ports.slice(0, order % ports.length)]
-      const ways = turned.map((port) => sending(new Map([['t', tensor]]), [port]))
+      const ways = turned.map((port) => sending(() => tensor, [port]))
       const whole = new Assembly(turned.map((port) => [port])).assemble(ways).get('t')!
       return sameBits(whole, tensor)
     }),
@@ -123,8 +123,8 @@ t.test(
     await refuses(t, 'bad-tensor', /'t' is missing/, () => assembly.assemble([good[0]!, []]))
     await refuses(t, 'bad-tensor', /'a' is missing/, () => assembly.assemble([[named('t', 6)], good[1]!]))
     await refuses(t, 'bad-tensor', /'t' must be uint8\[4\]/, () => assembly.assemble([good[0]!, [named('t', 6)]]))
-    await refuses(t, 'bad-segment', /gave no tensor 'z'/, () => sending(new Map(), [whole('z')]))
-    const short = new Map([['t', named('t', 8)]])
+    await refuses(t, 'bad-segment', /gave no tensor 'z'/, () => sending(() => undefined, [whole('z')]))
+    const short = (): Named => named('t', 8)
     await refuses(t, 'bad-tensor', /has no elements 6 to 10 of 10 along axis 0/, () => sending(short, [slice(6, 4)]))
     const strings: Tensor = { dtype: 'string', shape: [2], data: ['a', 'b'] }
     await refuses(t, 'bad-tensor', /strings cannot be cut/, () => cutOut(strings, { axis: 0, at: 0, of: 2 }, 1))

@@ -58,7 +58,7 @@ function happen(world: World, event: Happening): void {
 }
 
 /** More with `TESSERA_RUNS`. */
-const graphRuns = Number(process.env['TESSERA_RUNS'] ?? 40)
+const graphRuns = Number(process.env['TESSERA_RUNS'] ?? 25)
 
 /** Plays the events out, then lets everything heal; throws unless each request of the last client has exactly its result. */
 async function play(options: WorldOptions, events: readonly (readonly [Happening, number])[]): Promise<World> {
@@ -147,8 +147,8 @@ t.test('so it is in every graph of stages, parts and replicas, whatever happens 
     ),
     { numRuns: graphRuns },
   )
-  t.ok(joins > 5, `stages took from several in ${joins} plans`)
-  t.ok(restarts > 10, `devices were killed ${restarts} times`)
+  t.ok(joins > 3, `stages took from several in ${joins} plans`)
+  t.ok(restarts > 5, `devices were killed ${restarts} times`)
 })
 
 t.test('no queue is ever longer than the window that its owner gave, and a frame larger than it passes', async (t) => {
