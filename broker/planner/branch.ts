@@ -6,7 +6,8 @@
 import { nodesBetween, hasNode, isSubset, type Ideals } from './ideals.js'
 import { hostsOf } from './hosts.js'
 import { isLegal, valueOf } from './objective.js'
-import { Partial, pieceOf, type Piece } from './partial.js'
+import { Partial } from './partial.js'
+import { pieceOf, type Piece } from './piece.js'
 import type { TimeLeft } from './time-left.js'
 import type { Holding, Objective, Placement, Problem } from './problem.js'
 
