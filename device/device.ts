@@ -15,7 +15,7 @@ import { Loader } from './loader.js'
 import { Measuring } from './measuring.js'
 import { Member, type MemberOptions } from './member.js'
 import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
-import { devicesOf, meetsClients } from './runtime/legs.js'
+import { assemblyOf, devicesOf, meetsClients } from './runtime/legs.js'
 import { Stage } from './runtime/stage.js'
 import type { SegmentStore } from './vault/store.js'
 import type { SegmentKey } from './link/hub-session.js'
@@ -173,6 +173,7 @@ export class Device {
     const key = this.#segmentKeys.get(toHex(work.segment.fileHash))
     if (key !== undefined) loader.keyCame(key)
     try {
+      assemblyOf(work) // a place that no request can get through is refused before anything is fetched for it
       const sealed = await loader.load()
       if (sealed === undefined) return // another assignment came
       const { engine, computeUs } = await this.#open(work, sealed.bytes, sealed.key)

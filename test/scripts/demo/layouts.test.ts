@@ -70,7 +70,10 @@ t.test('by blocks, the layer that takes longest is parted, what it needs is befo
     many.flatMap((stage) => stage.devices),
     devices(many.length + 2),
   )
-  t.strictSame(many.flatMap(({ nodes }) => nodes).sort(), [0, 1, 2, 3, 4, 5, 6])
+  t.strictSame(
+    many.flatMap(({ nodes }) => nodes).sort((a, b) => a - b),
+    [0, 1, 2, 3, 4, 5, 6],
+  )
   const uneven = region([2, 3], { channels: 37, granule: 8 })
   t.strictSame(byBlocks(facts([uneven]), devices(4)).stages[1]!.parts!.shares, [16, 21])
   t.end()
