@@ -16,7 +16,7 @@ import { Measuring } from './measuring.js'
 import { Member, type MemberOptions } from './member.js'
 import { checkRoom } from './room.js'
 import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
-import { devicesOf, meetsClients } from './runtime/legs.js'
+import { assemblyOf, devicesOf, meetsClients } from './runtime/legs.js'
 import { Stage } from './runtime/stage.js'
 import type { SegmentStore } from './vault/store.js'
 import type { SegmentKey } from './link/hub-session.js'
@@ -176,6 +176,7 @@ export class Device {
     if (key !== undefined) loader.keyCame(key)
     try {
       checkRoom(work.segment, [...work.runInputs, ...work.runOutputs], this.#options.memoryBytes)
+      assemblyOf(work) // a place that no request can get through is refused before anything is fetched for it
       const sealed = await loader.load()
       if (sealed === undefined) return // another assignment came
       const { engine, computeUs } = await this.#open(work, sealed.bytes, sealed.key)

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads'
 import { Refusal, type RefusalCode } from '#shared/errors.js'
 import { legalCuts } from '#shared/onnx/cuts.js'
 import { stagesOf, type Split, type StagedGraph } from '#shared/onnx/graph.js'
-import { prepare, type Prepared } from '#shared/onnx/prepare.js'
+import { prepare } from '#shared/onnx/prepare.js'
 import { profile } from '#shared/onnx/profile.js'
 import { regionsOf, type Region } from '#shared/onnx/regions.js'
 import { makeSample } from '#shared/onnx/sample.js'
@@ -38,8 +38,6 @@ export interface ModelFacts {
   readonly cuts: readonly { readonly at: number; readonly bytes: number }[]
   readonly inputBytes: number
   readonly outputBytes: number
-  /** The nodes from which each node reads. */
-  readonly sources: readonly (readonly number[])[]
   /** What can be parted by channels. */
   readonly regions: readonly Region[]
 }
@@ -80,15 +78,9 @@ export async function cutModel(request: CutRequest, decide: Decide): Promise<Cut
     cuts: legalCuts(prepared).map(({ at, bytes }) => ({ at, bytes })),
     inputBytes: sumBytes(inputs),
     outputBytes: sumBytes(outputs),
-    sources: sourcesOf(prepared),
     regions: timed ? regionsOf(prepared).regions : [],
   })
   return { hash, whole: prepared.bytes, inputs, outputs, ...stagesOf(prepared, split) }
-}
-
-function sourcesOf({ flow }: Prepared): number[][] {
-  const makers = new Map(flow.steps.flatMap(({ writes }, node) => writes.map((name) => [name, node] as const)))
-  return flow.steps.map(({ reads }) => [...new Set(reads.flatMap((name) => makers.get(name) ?? []))])
 }
 
 function sumBytes(ports: readonly Port[]): number {

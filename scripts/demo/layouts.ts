@@ -66,13 +66,13 @@ function sides(before: readonly number[], after: readonly number[]): number {
 }
 
 /** The nodes that a region needs, directly or not, and all others. */
-function around({ nodeUs, sources }: ModelFacts, { nodes }: Region): { before: number[]; after: number[] } {
+function around({ nodeUs, values }: ModelFacts, { nodes }: Region): { before: number[]; after: number[] } {
   const members = new Set(nodes)
   const needed = new Set<number>()
   const pending = [...nodes]
   for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
-    for (const source of sources[node]!) {
-      if (members.has(source) || needed.has(source)) continue
+    for (const { from: source, to } of values) {
+      if (source === undefined || !to.includes(node) || members.has(source) || needed.has(source)) continue
       needed.add(source)
       pending.push(source)
     }
