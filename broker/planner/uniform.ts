@@ -162,8 +162,10 @@ export function latencySearch(search: TimeSearch, effort: Effort): (limitUs: num
     if (segments !== all) bound = all === undefined ? 0 : timesLeft(space, all, delays, limit).fromClient
     // Not found in time: any path that is found in a hurry is better than none.
     for (const weight of [1.2, 3]) {
-      if (found.path !== undefined || found.isProven) break
-      found = quickest(space, segments, delays, limit, { labels: effort.labels / 4, weight, isLate: effort.isLate })
+      if (found.path !== undefined || found.isProven || left <= 0) break
+      const labels = Math.min(effort.labels / 4, left)
+      found = quickest(space, segments, delays, limit, { labels, weight, isLate: effort.isLate })
+      left -= found.opened
     }
     const lowerBound = isBound ? Math.max(floor, bound) : floor
     if (found.path === undefined) return { point: undefined, lowerBound }
