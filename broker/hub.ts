@@ -1,39 +1,34 @@
 /** The hub: admits members, cuts models, hands out stages and keys, watches. The hallway between the broker's rooms. */
 
-import { fromHex, toHex } from '#shared/bytes.js'
+import { toHex } from '#shared/bytes.js'
 import { every, type Cancel, type Clock } from '#shared/clock.js'
 import type { Aeads, AlgId } from '#shared/crypto/aead.js'
 import type { Identity } from '#shared/crypto/identity.js'
-import { sha256 } from '#shared/crypto/hash.js'
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId, FleetId } from '#shared/ids.js'
-import { loadEngine, type Feeds, type Level } from '#shared/onnx/session.js'
+import { loadEngine } from '#shared/onnx/session.js'
 import { timeKernels, type Effort } from '#shared/onnx/workload.js'
-import { maxClients } from '#shared/protocol/messages.js'
 import type { Random } from '#shared/random.js'
 import { Briefing } from './briefing.js'
 import type { Broker } from './bus/broker.js'
 import { createBus, type Bus } from './bus/bus.js'
 import type { Relay } from './bus/relay.js'
+import { Deployments, type Deployment, type DeployRequest } from './deployments.js'
 import type { ProfileStore } from './fleet/profiles.js'
 import { Registry, type Member } from './fleet/registry.js'
 import { HubSessions } from './keys/sessions.js'
 import { memorySeeds } from './keys/seeds.js'
 import { Live, notLive } from './live.js'
-import { cutModel, cutModelInWorker, type CutModel, type ModelFacts } from './models/catalogue.js'
-import { Delivery, sealSegment, type SealedSegment } from './models/delivery.js'
-import { checkLayout, holdersOf, inARow, type Layout } from './planner/layout.js'
-import { partition } from './planner/partition.js'
-import { devicesIn, roomForClients, type Plan } from './planner/plan.js'
-import type { Cost, Objective } from './planner/problem.js'
+import type { ModelFacts } from './models/catalogue.js'
+import { Delivery } from './models/delivery.js'
+import { devicesIn, type Plan } from './planner/plan.js'
+import type { Cost } from './planner/problem.js'
 import type { Profiles } from './planner/profile.js'
 import type { Decision } from './planner/replan.js'
 import { layoutOf, type Choice, type Goal } from './planning.js'
 
 /** A desired assignment is published again until the device reports its revision. */
 const republishMs = 2000
-/** Plans of one term: a hub that restarts counts on above all it has made. A member tells by the number which of two plans is the later one. Below 2^48 in all. */
-const plansPerTerm = 2 ** 14
 /** For all that is stale to be measured before a plan is chosen. */
 const surveyedWithinMs = 300_000
 const firstEpoch = 1
@@ -70,34 +65,6 @@ export interface HubOptions {
   log(event: string, nouns: Record<string, unknown>): void
 }
 
-export interface DeployRequest {
-  /** The model's name, for people; part of the segments' names. At most 48 characters. */
-  readonly name: string
-  readonly model: Uint8Array
-  /** Inputs that give the shape signature; needed for models with dynamic shapes. */
-  readonly sample?: Feeds
-  /** Where external data of the model may lie. */
-  readonly folder?: string
-  readonly level?: Level
-  /** Into so many stages in a row, one for each of the first devices that are here. */
-  readonly stages?: number
-  /** In place of `stages`: the best plan for the devices that are here, by what was measured of them. */
-  readonly objective?: Objective
-  /** For an objective: devices that may hold one and the same stage, and take its requests in turn. 1 unless given. */
-  readonly maxReplicas?: number
-  /** Cuts before these nodes of the canonical order, `stages - 1` of them, in place of the planner's choice. */
-  readonly at?: readonly number[]
-  /** In place of `stages`: who does what, decided when the graph is known. */
-  readonly layout?: (facts: ModelFacts) => Layout | Promise<Layout>
-}
-
-export interface Deployment {
-  readonly plan: Plan
-  readonly cut: CutModel
-  /** Sizes of the sealed segment files, in order. */
-  readonly segmentBytes: readonly number[]
-}
-
 export class Hub {
   readonly id: DeviceId
   readonly epoch: number
@@ -109,12 +76,10 @@ export class Hub {
   readonly #briefing: Briefing
   /** Measures, chooses and watches, where it is wanted. */
   readonly #live: Live | undefined
-  /** Of the plan in force, by device and the segment's SHA-256. */
-  #sealed = new Map<string, SealedSegment>()
+  readonly #deployments: Deployments
   #request: DeployRequest | undefined
   readonly #watchers = new Set<() => void>()
   readonly #cancelRepublish: Cancel
-  #plans = 0
   #isClosed = false
 
   private constructor(options: HubOptions) {
@@ -150,6 +115,7 @@ export class Hub {
       sessions: this.#sessions,
       delivery: this.#delivery,
     })
+    this.#deployments = new Deployments({ ...options, registry: this.#registry, delivery: this.#delivery })
     const { profiles } = options
     this.#live =
       profiles &&
@@ -277,82 +243,20 @@ export class Hub {
     request: DeployRequest,
     choose: (facts: ModelFacts, goal: Goal) => Promise<Choice>,
   ): Promise<Deployment> {
-    const { name, model, sample, folder, level = 'all', stages = 1, at, objective, maxReplicas } = request
-    const { random, aeads } = this.#options
+    const { objective, maxReplicas } = request
     if (objective !== undefined) await this.#beMeasured()
-    const online = this.#registry.available().map(({ id }) => id)
-    const isInARow = request.layout === undefined && objective === undefined
-    if (isInARow && online.length < stages) {
-      throw new Refusal(
-        'device-lost',
-        `${stages} devices are needed for ${stages} segments, ${online.length} are online: start more or ask for fewer`,
-      )
-    }
     let choice: Choice | undefined
-    const decide =
-      request.layout ??
-      (async (facts: ModelFacts) => {
-        if (objective === undefined) return inARow(facts, at ?? partition(facts, stages), online)
-        choice = await choose(facts, { objective, ...(maxReplicas === undefined ? {} : { maxReplicas }) })
-        return layoutOf(choice)
-      })
-    let layout: Layout | undefined
-    const cut = await (this.#options.cutsInline === true ? cutModel : cutModelInWorker)(
-      {
-        model,
-        level,
-        timed: !isInARow || (at === undefined && stages > 1),
-        ...(sample === undefined ? {} : { sample }),
-        ...(folder === undefined ? {} : { folder }),
-      },
-      async (facts) => {
-        layout = await decide(facts)
-        checkLayout(layout, facts.hash, new Set(this.#registry.available().map(({ id }) => id)))
-        return layout
-      },
-    )
-    const number = this.#options.term * plansPerTerm + ++this.#plans
-    const modelId = fromHex(cut.hash).subarray(0, 16)
-    const holders = holdersOf(layout!, cut.stages)
-    const kept = new Map<string, SealedSegment>()
-    const sealed = cut.stages.map((segment, index) => {
-      const of = { name: `${name}/seg-${index}`, version: number, modelId, plain: segment.model }
-      const bytes = toHex(sha256(segment.model))
-      const made = holders[index]!.map((device) => {
-        // A device that keeps its nodes keeps its file: nothing is delivered.
-        const which = `${device} ${bytes}`
-        const file = this.#sealed.get(which) ?? sealSegment({ device, ...of }, random, aeads)
-        kept.set(which, file)
-        return file
-      })
-      segment.model.fill(0)
-      return made
+    const deployment = await this.#deployments.make(request, async (facts, goal) => {
+      choice = await choose(facts, { objective: goal, ...(maxReplicas === undefined ? {} : { maxReplicas }) })
+      return layoutOf(choice)
     })
-    const plan: Plan = {
-      plan: number,
-      model: name,
-      inputs: cut.inputs,
-      outputs: cut.outputs,
-      clients: [],
-      stages: cut.stages.map(({ runInputs, runOutputs }, index) => ({
-        runInputs,
-        runOutputs,
-        holders: sealed[index]!.map(({ device, file }) => ({ device, segment: file })),
-      })),
-      edges: cut.edges,
-    }
-    const clients = this.#registry
-      .clients()
-      .filter(({ state }) => state === 'online')
-      .slice(0, Math.min(this.#options.maxClients ?? maxClients, roomForClients(plan)))
-      .map(({ id, bootId }) => ({ device: id, run: bootId }))
-    this.#sealed = kept
-    this.#delivery.offer(sealed.flat())
-    this.#options.log('plan made', { plan: number, model: name, stages: cut.stages.length, devices: devicesIn(plan) })
+    const { plan } = deployment
+    const [stages, devices] = [plan.stages.length, devicesIn(plan)]
+    this.#options.log('plan made', { plan: plan.plan, model: plan.model, stages, devices })
     this.#request = request
     this.#live?.adopted(choice)
-    await this.#briefing.apply({ ...plan, clients })
-    return { plan: { ...plan, clients }, cut, segmentBytes: sealed.map(([first]) => first!.bytes.length) }
+    await this.#briefing.apply(plan)
+    return deployment
   }
 
   /** Resolves when every stage of the plan in force is ready. Throws the `Refusal` of a device that cannot be. */
@@ -386,7 +290,9 @@ export class Hub {
   /** While requests flow nothing is measured: then a plan is chosen by what is known. */
   async #beMeasured(): Promise<void> {
     if (this.#live === undefined) throw notLive()
-    if (!this.#live.survey.isFlowing) await this.surveyed(surveyedWithinMs)
+    const { survey } = this.#live
+    survey.look()
+    await this.until(() => survey.isDone || survey.isFlowing, surveyedWithinMs, 'that the fleet is measured')
   }
 
   async close(): Promise<void> {

@@ -19,7 +19,7 @@ import { Survey, type SurveyOptions } from './survey.js'
 /** How often an uneasy plan is looked at again. */
 const reconsiderMs = 5000
 
-export type LiveOptions = SurveyOptions & PlanningOptions
+export type LiveOptions = Omit<SurveyOptions, 'onFigure'> & PlanningOptions
 
 export class Live {
   readonly survey: Survey
@@ -31,8 +31,8 @@ export class Live {
 
   constructor(options: LiveOptions) {
     this.#options = options
-    this.survey = new Survey(options)
     this.#planning = new Planning(options)
+    this.survey = new Survey({ ...options, onFigure: (change) => this.#planning.changed(change) })
     this.#cancelReconsidering = every(options.clock, reconsiderMs, () => {
       if (this.#planning.isUneasy) void this.reconsider()
     })

@@ -13,7 +13,8 @@ import { programNamed } from '#shared/program.js'
 import { complain, fail } from '#shared/report.js'
 import { tuneV8 } from '#shared/v8.js'
 import { hubConfig, type HubConfig } from './config.js'
-import type { DeployRequest, Hub } from './hub.js'
+import type { DeployRequest } from './deployments.js'
+import type { Hub } from './hub.js'
 import { openHub } from './open.js'
 
 tuneV8()

@@ -16,7 +16,7 @@ import { isLasting, look, type Drift } from './planner/drift.js'
 import type { Layout } from './planner/layout.js'
 import { placementOf, poseLive, stagesOf, type LiveModel, type LiveProblem, type LiveStage } from './planner/live.js'
 import { isLegal, valueOf } from './planner/objective.js'
-import { search } from './planner/optimiser.js'
+import { search } from './planner/search.js'
 import type { Certificate, Cost, Objective } from './planner/problem.js'
 import { contradicted, expectedNodeUs, withSegment, type Profiles, type SegmentProfile } from './planner/profile.js'
 import { decide, type Arrangement, type Change, type Decision, type Waiting } from './planner/replan.js'
@@ -123,7 +123,8 @@ export class Planning {
         ]),
       ),
     )
-    // Devices keep the file of their stage only.
+    // Devices keep the file of their stage only, and the hub no other either.
+    this.#held = new Map()
     for (const { from, to, devices } of choice.stages) {
       for (const device of devices) this.#held.set(device, new Set([nameOf(choice.model, from, to)]))
     }

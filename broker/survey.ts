@@ -17,7 +17,17 @@ import type { Bus } from './bus/bus.js'
 import type { ProfileStore } from './fleet/profiles.js'
 import type { Registry } from './fleet/registry.js'
 import type { Delivery, SealedSegment } from './models/delivery.js'
-import { staleDevices, stalePairs, withDevice, withLink, type Profiles } from './planner/profile.js'
+import { tolerance } from './planner/drift.js'
+import {
+  slowdown,
+  staleDevices,
+  stalePairs,
+  usualLinkUs,
+  withDevice,
+  withLink,
+  type Profiles,
+} from './planner/profile.js'
+import type { Change } from './planner/replan.js'
 
 /** How often what is known is looked through for what is stale. */
 const lookEveryMs = 30_000
@@ -45,6 +55,8 @@ export interface SurveyOptions {
   readonly timeHub: () => Promise<KernelTimes>
   /** Something became known. */
   readonly onChange: () => void
+  /** What was measured is not what it was before. */
+  readonly onFigure: (change: Change) => void
   readonly log: Log
 }
 
@@ -143,21 +155,25 @@ export class Survey {
     ports: { readonly runInputs: readonly Port[]; readonly runOutputs: readonly Port[] },
   ): Promise<Result<'segment'>> {
     const { delivery, briefing } = this.#options
-    return new Promise((resolve, reject) => {
-      const run = async (): Promise<void> => {
-        delivery.lend(segment)
-        await briefing.tellSegmentKey(segment)
-        const what = {
-          kind: 'segment' as const,
-          segment: segment.file,
-          runInputs: mutable(ports.runInputs),
-          runOutputs: mutable(ports.runOutputs),
+    delivery.lend(segment)
+    try {
+      return await new Promise((resolve, reject) => {
+        const run = async (): Promise<void> => {
+          await briefing.tellSegmentKey(segment)
+          const what = {
+            kind: 'segment' as const,
+            segment: segment.file,
+            runInputs: mutable(ports.runInputs),
+            runOutputs: mutable(ports.runOutputs),
+          }
+          resolve(await this.#ask(segment.device, what, 'segment', segmentWithinMs))
         }
-        resolve(await this.#ask(segment.device, what, 'segment', segmentWithinMs))
-      }
-      this.#jobs.unshift({ name: `segment ${toHex(segment.file.fileHash)}`, run, failed: reject })
-      this.#work()
-    })
+        this.#jobs.unshift({ name: `segment ${toHex(segment.file.fileHash)}`, run, failed: reject })
+        this.#work()
+      })
+    } finally {
+      delivery.takeBack(segment)
+    }
   }
 
   close(): void {
@@ -200,7 +216,9 @@ export class Survey {
       } catch (error) {
         if (!(error instanceof Refusal)) throw error
         if (!(error instanceof Busy) || attempt >= busyAttempts) {
-          this.#failedAtMs.set(name, this.#options.clock.monotonicMs())
+          // Who was busy or has left is measured at the next look.
+          const isPassing = error instanceof Busy || error.code === 'device-lost'
+          if (!isPassing) this.#failedAtMs.set(name, this.#options.clock.monotonicMs())
           if (!this.#isClosed) this.#options.log('not measured', { what: name, reason: error.message })
           return
         }
@@ -251,7 +269,9 @@ export class Survey {
       sessionBytes,
       atMs: clock.nowMs(),
     }
+    const before = store.value.devices.find(({ device }) => device === id)
     store.set(withDevice(store.value, profile))
+    if (before !== undefined) this.#compare(slowdown(before, profile), { kind: 'speed', device: id })
     log('device measured', { device: id, name: birth.name, kernels: profile.kernels })
   }
 
@@ -273,13 +293,24 @@ export class Survey {
         )
         if (this.isFlowing) throw new Busy(`requests began to flow while the link from ${from} to ${to} was measured`)
         const cost = { messageUs: messageNs / 1000, byteUs: bytePs / 1e6, roundTripUs: roundTripNs / 1000 }
+        const before = store.value.links.find((other) => other.from === from && other.to === to)
         store.set(withLink(store.value, { from, to, kind: link, ...cost, atMs: clock.nowMs() }))
+        if (before !== undefined) this.#compare(usualLinkUs(cost) / usualLinkUs(before), { kind: 'link', from, to })
         log('link measured', { from, to, link, ...cost })
       }
     } finally {
       for (const id of [a, b]) await this.#order(id, { kind: 'none' })
       briefing.part()
     }
+  }
+
+  #compare(
+    factor: number,
+    of:
+      | { readonly kind: 'speed'; readonly device: DeviceId }
+      | { readonly kind: 'link'; readonly from: DeviceId; readonly to: DeviceId },
+  ): void {
+    if (Math.abs(factor - 1) > tolerance) this.#options.onFigure({ ...of, factor })
   }
 
   async #ask<K extends MeasuredResult['kind']>(

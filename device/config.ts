@@ -2,6 +2,7 @@
 
 import { z } from 'zod'
 import { fleetIdPattern, type FleetId } from '#shared/ids.js'
+import { memoryBytes } from '#shared/quantity.js'
 
 const uriWords = 'mqtt://HOST:PORT'
 const fleetWords = 'f and 16 hex digits, as the hub prints it'
@@ -55,6 +56,11 @@ export const deviceConfig = z.strictObject({
     .default('auto')
     .describe(
       "Where inference runs: 'worker' keeps the links responsive, 'inline' is faster for stages of a few ms, 'auto' measures.",
+    ),
+  memory: memoryBytes
+    .optional()
+    .describe(
+      'What a segment may take here: weights, activations, the session of the engine. All that is free when not given.',
     ),
 })
 export type DeviceConfig = z.infer<typeof deviceConfig>

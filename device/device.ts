@@ -14,6 +14,7 @@ import type { RequestKey } from '#shared/session/requests.js'
 import { Loader } from './loader.js'
 import { Measuring } from './measuring.js'
 import { Member, type MemberOptions } from './member.js'
+import { checkRoom } from './room.js'
 import { openEngine, type EngineMode, type StageEngine } from './runtime/engine.js'
 import { assemblyOf, devicesOf, meetsClients } from './runtime/legs.js'
 import { Stage } from './runtime/stage.js'
@@ -60,7 +61,7 @@ export class Device {
         options.log(event, nouns)
       },
     }
-    const { id, clock, random, aeads, store, engine, effort } = options
+    const { id, clock, random, aeads, store, engine, effort, memoryBytes } = options
     this.#measuring = new Measuring({
       self: id,
       clock,
@@ -69,6 +70,7 @@ export class Device {
       store,
       engine: engine === 'inline' ? 'inline' : 'worker',
       ...(effort === undefined ? {} : { effort }),
+      memoryBytes,
       isBusy: () => this.#isBusy,
       ask: (asked) => this.#member.control.publish('blobGet', [id], asked),
       report: (measured) => this.#publish('measured', measured),
@@ -174,6 +176,7 @@ export class Device {
     if (key !== undefined) loader.keyCame(key)
     try {
       assemblyOf(work) // a place that no request can get through is refused before anything is fetched for it
+      checkRoom(work.segment, [...work.runInputs, ...work.runOutputs], this.#options.memoryBytes)
       const sealed = await loader.load()
       if (sealed === undefined) return // another assignment came
       const { engine, computeUs } = await this.#open(work, sealed.bytes, sealed.key)

@@ -25,7 +25,8 @@ export type DeviceSettings = z.input<typeof deviceConfig>
  * `parts.signal`; where told not to `wait` for the hub also `hub-unreachable` and `not-allowed`.
  */
 export async function joinFleet(settings: DeviceSettings, parts: Partial<DeviceOptions> = {}): Promise<Device> {
-  const { engine, ...config } = checkSettings(settings, deviceConfig)
+  const { engine, memory, ...config } = checkSettings(settings, deviceConfig)
   const store = folderStore(join(config.state, 'segments'))
-  return Device.start({ engine, store, ...parts, ...(await membership(config, parts)) })
+  const limits = memory === undefined ? {} : { memoryBytes: memory }
+  return Device.start({ engine, store, ...limits, ...parts, ...(await membership(config, parts)) })
 }

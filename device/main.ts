@@ -26,6 +26,7 @@ const program = programNamed(name, 'Joins a fleet and runs the stage of the mode
   .addOption(
     new Option('--engine <where>', 'where inference runs; auto unless given').choices(['auto', 'worker', 'inline']),
   )
+  .option('--memory <amount>', 'what a segment may take, like 512 MiB (default: what is free)')
   .option('--no-wait', 'give up, with status 4, when no hub answers within 10 s')
   .addHelpText(
     'after',
@@ -58,9 +59,15 @@ async function main(): Promise<void> {
   }
 
   try {
+    const { memory, ...settings } = config
     device = await joinFleet(
-      { ...config, state: resolve(base, config.state) },
-      { log: logFor(config), signal: stopping.signal, onExit: stop },
+      { ...settings, state: resolve(base, config.state) },
+      {
+        log: logFor(config),
+        signal: stopping.signal,
+        onExit: stop,
+        ...(memory === undefined ? {} : { memoryBytes: memory }),
+      },
     )
   } catch (error) {
     if (stopping.signal.aborted) process.exit(0) // asked to stop while there was no hub

@@ -19,6 +19,7 @@ import { sealingCost, type CrossingCost } from '#shared/session/sealing-cost.js'
 import { Loader } from './loader.js'
 import { probeLink } from './link/probe.js'
 import type { SegmentKey } from './link/hub-session.js'
+import { checkRoom } from './room.js'
 import { openEngine, type EngineMode } from './runtime/engine.js'
 import { timeSegment } from './runtime/timing.js'
 import { callCost } from './runtime/call-cost.js'
@@ -30,6 +31,8 @@ const maxWaiting = 8
 const linkWithinMs = 10_000
 const directWithinMs = 1500
 const lookAgainMs = 50
+/** A segment is here sealed, in clear and in the engine while it is opened. */
+const copiesInMemory = 3
 /** Who is to answer probes does so for as long, unless told otherwise. */
 export const answerForMs = 60_000
 
@@ -41,6 +44,8 @@ export interface MeasuringOptions {
   readonly store: SegmentStore
   readonly engine: EngineMode
   readonly effort?: Effort
+  /** What a segment may take of memory, where that is limited. */
+  readonly memoryBytes?: number | undefined
   /** Whether requests are under way here, or a stage is being loaded. */
   readonly isBusy: () => boolean
   readonly ask: (asked: BlobGet) => Promise<void>
@@ -160,13 +165,21 @@ export class Measuring {
       stageNs: nanoseconds(callUs),
       seal: whole(seal),
       open: whole(open),
-      memoryBytes: availableMemory(),
+      memoryBytes: Math.min(availableMemory(), this.#options.memoryBytes ?? Infinity),
       sessionBytes,
     }
   }
 
   async #segment({ segment, runInputs, runOutputs }: Segment): Promise<MeasuredResult> {
-    const { self, aeads, store, clock, ask, effort } = this.#options
+    const { self, aeads, store, clock, ask, effort, memoryBytes } = this.#options
+    checkRoom(segment, [...runInputs, ...runOutputs], memoryBytes)
+    // A stage that runs already has its own copy of all this.
+    if (copiesInMemory * segment.fileBytes > availableMemory()) {
+      throw new Refusal(
+        'over-limit',
+        `segment '${segment.name}' has ${segment.fileBytes} bytes: too little memory is free to time it`,
+      )
+    }
     const loader = new Loader({ file: segment, store, clock, ask, onProgress: () => {} })
     this.#loader = loader
     for (const key of this.#keys) loader.keyCame(key)

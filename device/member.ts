@@ -46,6 +46,8 @@ export interface MemberOptions {
   /** The hub's `host:port`, for people. */
   readonly hub?: string
   readonly keepaliveSeconds?: number
+  /** What a segment may take of memory; all there is unless given. */
+  readonly memoryBytes?: number
   /** Refuses the start when the hub does not answer, instead of trying on. */
   readonly failWithoutHub?: boolean
   /** Ends the waiting for the hub. */
@@ -321,6 +323,6 @@ function birthOf(options: MemberOptions, boxKey: Uint8Array): Birth {
       // Every 64-bit part that ONNX Runtime has a binary for may have them; OpenSSL uses them where they are.
       aesInstructions: process.arch === 'x64' || process.arch === 'arm64',
     },
-    memoryBytes: totalmem(),
+    memoryBytes: Math.min(totalmem(), options.memoryBytes ?? Infinity),
   }
 }

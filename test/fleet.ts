@@ -6,7 +6,8 @@
 import { createBroker } from '#broker/bus/broker.js'
 import { createRelay } from '#broker/bus/relay.js'
 import type { ProfileStore } from '#broker/fleet/profiles.js'
-import { Hub, type Deployment, type DeployRequest } from '#broker/hub.js'
+import type { Deployment, DeployRequest } from '#broker/deployments.js'
+import { Hub } from '#broker/hub.js'
 import type { Profiles } from '#broker/planner/profile.js'
 import { Client } from '#device/client.js'
 import { Device } from '#device/device.js'
@@ -36,6 +37,8 @@ export interface FleetOptions {
   readonly profiles?: ProfileStore<Profiles> | undefined
   /** Clients that a plan has at once; 64 unless given. */
   readonly maxClients?: number
+  /** What a segment may take of memory on each device; no limit unless given. */
+  readonly memoryBytes?: number
   readonly log?: (member: string, event: string, nouns: Record<string, unknown>) => void
 }
 
@@ -76,13 +79,14 @@ export class FleetDevice implements Who {
   }
 
   async start(): Promise<void> {
-    const { engine } = this.#fleet.options
+    const { engine, memoryBytes } = this.#fleet.options
     this.#device = await this.#fleet.during(
       Device.start({
         ...this.#fleet.memberOptions(this),
         store: this.#store,
         engine,
         effort: rough,
+        memoryBytes,
       }),
     )
   }
@@ -135,6 +139,7 @@ export class Fleet {
       aeads = nodeAeads,
       profiles,
       maxClients = 64,
+      memoryBytes = Infinity,
       log = () => {},
     } = given
     const random = seededRandom(seed)
@@ -163,7 +168,7 @@ export class Fleet {
       cutsInline: true,
       log: (event, nouns) => log('hub', event, nouns),
     })
-    const options = { seed, link, engine, aeads, profiles, maxClients, log }
+    const options = { seed, link, engine, aeads, profiles, maxClients, memoryBytes, log }
     const whole = new Fleet({ clock, network, hub, options, fleet, hubKey: identity.publicKey, random })
     for (let i = 0; i < devices; i++) await whole.addDevice(`device-${i}`)
     await whole.until(() => hub.members().filter((member) => member.state === 'online').length === devices)

@@ -6,7 +6,9 @@
 import { nodesBetween, hasNode, isSubset, type Ideals } from './ideals.js'
 import { hostsOf } from './hosts.js'
 import { isLegal, valueOf } from './objective.js'
-import { Partial, pieceOf, type Piece } from './partial.js'
+import { Partial } from './partial.js'
+import { pieceOf, type Piece } from './piece.js'
+import type { TimeLeft } from './time-left.js'
 import type { Holding, Objective, Placement, Problem } from './problem.js'
 
 export interface Branching {
@@ -24,6 +26,8 @@ export interface Branching {
   readonly isLate: () => boolean
   /** By class, the most work that a device can hold with a period below a limit, if that is known. */
   readonly capacities: ((limitUs: number) => Float64Array) | undefined
+  /** In a chain, the time that is left at least, if that is known. */
+  readonly left: TimeLeft | undefined
 }
 
 export interface Branched {
@@ -41,7 +45,7 @@ const mostStandings = 24
 export function branch(problem: Problem, ideals: Ideals, options: Branching): Branched {
   const { objective, limitUs, periodFloorUs, capacities } = options
   const full = ideals.count - 1
-  const partial = new Partial(problem, ideals)
+  const partial = new Partial(problem, ideals, options.left)
   const pieces = new Pieces(problem, ideals)
   const left = problem.classes.map(({ count }) => count)
   const standings = new Map<string, number[][]>()

@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { loadConfig, parseConfig } from '#shared/config.js'
 import { nearest } from '#shared/nearest.js'
 import { fleetOf, hardwareLevels, linkKinds, maxFleetDevices, proximityTiers, type Fleet } from './fleet.js'
-import { memoryBytes, rateBytesPerUs, someTimeUs, timeUs } from './quantity.js'
+import { memoryBytes, rateBytesPerUs, someTimeUs, timeUs } from '#shared/quantity.js'
 import { matches, nearestNode } from './node-pattern.js'
 
 const name = z

@@ -6,7 +6,7 @@
 import { Refusal } from '#shared/errors.js'
 import type { DeviceId } from '#shared/ids.js'
 import type { NodeWork, ValueWork } from '#shared/onnx/work.js'
-import { linkBetween, nodeUsOn, priced, type DeviceProfile, type Profiles } from './profile.js'
+import { linkBetween, nodeUsOn, priced, usualLinkUs, type DeviceProfile, type Profiles } from './profile.js'
 import type { Crossing, DeviceClass, Holding, Link, PlacedStage, Placement, Problem, Value } from './problem.js'
 import { seat, type Held } from './seating.js'
 
@@ -136,16 +136,10 @@ interface Measured {
   readonly nodeUs: readonly number[]
 }
 
-/** Bytes by which links are compared. */
-const usualBytes = 64 << 10
-
 function alike(devices: readonly Measured[], known: Profiles): Measured[][] {
   const timeOf = ({ nodeUs }: Measured): number => nodeUs.reduce((sum, us) => sum + us, 0)
   const isNear = (a: number, b: number, within: number): boolean => Math.abs(a - b) <= within * Math.max(a, b)
-  const busyUs = (from: DeviceId, to: DeviceId): number => {
-    const { messageUs, byteUs, roundTripUs } = linkBetween(known, from, to)
-    return messageUs + byteUs * usualBytes + roundTripUs / 2
-  }
+  const busyUs = (from: DeviceId, to: DeviceId): number => usualLinkUs(linkBetween(known, from, to))
   const isAlike = (a: Measured, b: Measured): boolean =>
     isNear(timeOf(a), timeOf(b), alikeWithin) &&
     a.nodeUs.every((us, node) => isNear(us, b.nodeUs[node]!, 4 * alikeWithin)) &&

@@ -4,23 +4,11 @@
  */
 
 import { hasNode, nodesBetween, type Ideals } from './ideals.js'
-import type { Holding, Link, PlacedStage, Problem, Region } from './problem.js'
-import { busyLinkUs, roomFor, turnsBetween } from './cost.js'
-import { sharesOf } from './shares.js'
-
-/** A stage that may be put on, with what is fixed about it whatever its neighbours. */
-export interface Piece {
-  readonly from: number
-  readonly to: number
-  readonly holding: Holding
-  /** By member. */
-  readonly classes: readonly number[]
-  readonly shares: readonly number[]
-  readonly computeUs: readonly number[]
-  readonly fixedBytes: readonly number[]
-  readonly turns: number
-  readonly region: Region | undefined
-}
+import type { Piece } from './piece.js'
+import type { Link, PlacedStage, Problem } from './problem.js'
+import { leastTimes } from './bound.js'
+import { busyLinkUs, turnsBetween } from './cost.js'
+import type { TimeLeft } from './time-left.js'
 
 interface Message {
   /** -1: the client. */
@@ -59,8 +47,10 @@ export class Partial {
   readonly #tailUs: Float64Array
   readonly #restUs: Float64Array
   readonly #isChain: boolean
+  readonly #left: TimeLeft | undefined
 
-  constructor(problem: Problem, ideals: Ideals) {
+  constructor(problem: Problem, ideals: Ideals, left: TimeLeft | undefined) {
+    this.#left = left
     this.problem = problem
     this.ideals = ideals
     this.#isChain = problem.shape === 'chain'
@@ -167,7 +157,7 @@ export class Partial {
               isSent ||= share > 0
             }
             sealBytes = bytes
-            tail = this.#restUs[at]!
+            tail = this.#tailAfter(piece, at)
           }
         } else {
           for (const value of goes) {
@@ -268,6 +258,13 @@ export class Partial {
     if (sealed.length > 0 && from !== undefined) for (const value of carried) sealed[value] = 1
   }
 
+  /** In a chain: no less time is left after this stage. */
+  #tailAfter({ region, classes }: Piece, ideal: number): number {
+    if (this.#left === undefined) return this.#restUs[ideal]!
+    const { after, afterParts } = this.#left
+    return region === undefined ? after[classes[0]! * this.ideals.count + ideal]! : afterParts[ideal]!
+  }
+
   #link(from: number | undefined, to: number | undefined): Link | undefined {
     const { links, fromClient, toClient } = this.problem
     return from === undefined ? fromClient[to!] : to === undefined ? toClient[from] : links[from]![to]
@@ -301,56 +298,6 @@ export class Partial {
       return isOutput || to.some((node) => !hasNode(this.ideals, ideal, node)) ? [value] : []
     }))
   }
-}
-
-/** The stage of `piece`'s nodes held that way; `undefined` where a device may not run them or the region cannot be shared. */
-export function pieceOf(
-  problem: Problem,
-  ideals: Ideals,
-  from: number,
-  to: number,
-  holding: Holding,
-): Piece | undefined {
-  const { classes, nodes } = problem
-  const held = nodesBetween(ideals, from, to)
-  const region = holding.kind === 'parts' ? problem.regions[holding.region]! : undefined
-  const members = holding.kind === 'parts' ? holding.classes : [holding.class]
-  let shares: number[] = members.map(() => 1)
-  if (holding.kind === 'parts') {
-    const rooms = members.map((kind) => roomFor(problem, region!, classes[kind]!))
-    const counts = sharesOf(problem, holding.region, members, rooms)
-    if (counts === undefined) return undefined
-    shares = counts.map((count) => count / region!.channels)
-  }
-  const computeUs: number[] = []
-  const fixedBytes: number[] = []
-  for (const [member, kind] of members.entries()) {
-    const { stageUs, nodeUs, sessionBytes, memoryBytes } = classes[kind]!
-    let us = stageUs
-    let weights = 0
-    let scratch = 0
-    for (const node of held) {
-      const share = region?.divided.includes(node) === true ? shares[member]! : 1
-      us += nodeUs[node]! * share
-      weights += nodes[node]!.weightBytes * share
-      scratch = Math.max(scratch, nodes[node]!.scratchBytes)
-    }
-    const fixed = sessionBytes + weights + scratch
-    if (us === Infinity || fixed > memoryBytes) return undefined
-    computeUs.push(us)
-    fixedBytes.push(fixed)
-  }
-  const turns = holding.kind === 'replicas' ? holding.count : 1
-  return { from, to, holding, classes: members, shares, computeUs, fixedBytes, turns, region }
-}
-
-/** By node: no placement spends less on it for one request. */
-export function leastTimes({ nodes, classes, regions, maxParts }: Problem): Float64Array {
-  const parted = new Set(maxParts > 1 ? regions.flatMap(({ divided }) => divided) : [])
-  return Float64Array.from(nodes, (_, node) => {
-    const us = classes.reduce((best, { nodeUs }) => Math.min(best, nodeUs[node]!), Infinity)
-    return parted.has(node) ? us / maxParts : us
-  })
 }
 
 /** By node: no result that needs it comes sooner after it was started; -Infinity where none needs it. */

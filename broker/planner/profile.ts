@@ -5,7 +5,7 @@
 
 import { z } from 'zod'
 import { deviceIdPattern, type DeviceId } from '#shared/ids.js'
-import { kernelOf, type KernelTimes } from '#shared/onnx/workload.js'
+import { kernelOf, kernels, type KernelTimes } from '#shared/onnx/workload.js'
 import type { Crossing, Link } from './problem.js'
 
 const amount = z.number().min(0)
@@ -80,8 +80,28 @@ const maxSegmentsPerDevice = 64
 /** Links that nobody measured, where none of the two devices' links was: a gigabit network. */
 export const assumedLink = { kind: 'direct', messageUs: 50, byteUs: 0.008, roundTripUs: 1000 } as const
 
+/**
+ * Takes the place of what was known of the device. What its segments took against its kernels is kept as it was against the
+ * kernels of then: what was expected of them moves with the kernels.
+ */
 export function withDevice(known: Profiles, profile: DeviceProfile): Profiles {
-  return { ...known, devices: [...known.devices.filter((other) => other.device !== profile.device), profile] }
+  const { device } = profile
+  const before = known.devices.find((other) => other.device === device)
+  const factor = before === undefined ? 1 : slowdown(before, profile)
+  return {
+    ...known,
+    devices: [...known.devices.filter((other) => other.device !== device), profile],
+    segments: known.segments.map((segment) =>
+      segment.device === device && factor !== 1 ? { ...segment, expectedUs: segment.expectedUs * factor } : segment,
+    ),
+  }
+}
+
+/** How many times as long a device takes for the known work as it did before. */
+export function slowdown(before: DeviceProfile, after: DeviceProfile): number {
+  const ratios = kernels.map((kernel) => after.kernels[kernel] / before.kernels[kernel])
+  const logs = ratios.filter((ratio) => ratio > 0 && ratio < Infinity).map(Math.log)
+  return logs.length === 0 ? 1 : Math.exp(logs.reduce((sum, log) => sum + log, 0) / logs.length)
 }
 
 /** Takes the place of an earlier timing of the same segment on the same device. */
@@ -102,9 +122,17 @@ export function withLink(known: Profiles, profile: LinkProfile): Profiles {
   return { ...known, links: [...known.links.filter((other) => !isSame(other)), profile] }
 }
 
-/** Forgets the age of what is known of a device: it is to be measured again. Its figures stand until then. */
+/**
+ * What is known of a device is wrong: it is to be measured again, and its figures stand until then. Of its segments only the
+ * newest is kept, which said so: the others are of a device that was faster, or slower.
+ */
 export function contradicted(known: Profiles, id: DeviceId): Profiles {
-  return { ...known, devices: known.devices.map((other) => (other.device === id ? { ...other, atMs: 0 } : other)) }
+  const newest = known.segments.filter(({ device }) => device === id).sort((a, b) => b.atMs - a.atMs)[0]
+  return {
+    ...known,
+    devices: known.devices.map((other) => (other.device === id ? { ...other, atMs: 0 } : other)),
+    segments: known.segments.filter((segment) => segment.device !== id || segment === newest),
+  }
 }
 
 export function isStale(atMs: number, nowMs: number, goodForMs: number): boolean {
@@ -205,6 +233,14 @@ export function linkBetween(known: Profiles, from: DeviceId | undefined, to: Dev
 
 function costOfLink({ kind, messageUs, byteUs, roundTripUs }: LinkProfile): Omit<LinkProfile, 'from' | 'to' | 'atMs'> {
   return { kind, messageUs, byteUs, roundTripUs }
+}
+
+/** Bytes by which links are compared. */
+const usualBytes = 64 << 10
+
+/** Time until a usual message has come. */
+export function usualLinkUs({ messageUs, byteUs, roundTripUs }: Omit<KnownLink, 'basis' | 'kind'>): number {
+  return messageUs + byteUs * usualBytes + roundTripUs / 2
 }
 
 /** The same as the planner prices it: what both ends work is theirs, not the link's. */

@@ -3,7 +3,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { Refusal } from '#shared/errors.js'
 import { optimise } from './optimise.js'
-import { searchBudgetMs, type FromSearch, type Search } from './optimiser.js'
+import { searchBudgetMs, type FromSearch, type Search } from './search.js'
 
 function say(said: FromSearch): void {
   parentPort!.postMessage(said)

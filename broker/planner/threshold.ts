@@ -7,6 +7,7 @@
 import { beam } from './beam.js'
 import { capacityBound } from './capacity.js'
 import type { Effort } from './effort.js'
+import { pricedBound } from './prices.js'
 import { reach, reachEffort, mostReachWords } from './reach.js'
 import { linkCost, pathCost, type SearchSpace, type Step } from './search-space.js'
 import { segmentsOf, type Measure, type Segments } from './segments.js'
@@ -29,26 +30,22 @@ export function leastLimit(space: SearchSpace, measure: Measure, floor: number, 
   const { segments } = found
   let { path, cost } = found
   let lowerBound = capacityBound(space, segments, floor, cost)
-  const proof = lowerBound > floor ? 'the capacity of the fleet' : 'the work and the heaviest node'
-  // The beam is cheap: let it come as near to the bound as it can.
-  let low = lowerBound
-  for (const width of effort.beamWidths) {
-    for (let round = 0; round < 16 && cost - low > cost * 1e-4 && !effort.isLate(); round++) {
-      // Nearer to what is known to work: what fails costs as much as what succeeds, and tells less.
-      const limit = low + (cost - low) * 0.5
-      const better = beam(space, segments, limit, width)
-      if (better === undefined) low = limit
-      else {
-        path = better
-        cost = pathCost(space, segments, better)
-      }
-    }
-    low = lowerBound
+  let proof = lowerBound > floor ? 'the capacity of the fleet' : 'the work and the heaviest node'
+  let measured = space
+  for (const [round, width] of effort.beamWidths.entries()) {
+    improve(width)
+    if (round > 0 || !space.ideals.isChain || cost - lowerBound <= cost * 1e-4) continue
+    const priced = pricedBound(space, segments, lowerBound, cost, effort.isLate)
+    if (priced.lowerBound === lowerBound) continue
+    lowerBound = priced.lowerBound
+    proof = 'the capacity of the fleet, at prices for nodes'
+    measured = { ...space, ideals: { ...space.ideals, work: priced.work } }
   }
   if (isTight(cost, lowerBound)) return { path, cost, lowerBound, proof, remark: undefined }
   const needs = reachEffort(space)
   if (needs.words > mostReachWords || needs.operations > effort.operations) {
-    const remark = `${space.hosts.states} sets of devices x ${space.ideals.count} borders are too many to search all`
+    const sets = space.hosts.states.toPrecision(3)
+    const remark = `${sets} sets of devices and ${space.ideals.count} borders are too many to search all`
     return { path, cost, lowerBound, proof, remark }
   }
   const costs = costsBetween(space, segments, lowerBound, cost)
@@ -56,7 +53,7 @@ export function leastLimit(space: SearchSpace, measure: Measure, floor: number, 
   let [below, above] = [-1, costs.length]
   while (above - below > 1) {
     const middle = (below + above) >> 1
-    const better = reach(space, segments, costs[middle]!, effort.isLate)
+    const better = reach(measured, segments, costs[middle]!, effort.isLate)
     if (better === 'late') return { path, cost, lowerBound, proof, remark: 'the time for planning was over' }
     if (better === undefined) {
       below = middle
@@ -68,6 +65,20 @@ export function leastLimit(space: SearchSpace, measure: Measure, floor: number, 
     }
   }
   return { path, cost, lowerBound: cost, proof: 'searched through', remark: undefined }
+
+  /** The beam is cheap: let it come as near to the bound as it can. */
+  function improve(width: number): void {
+    let low = lowerBound
+    for (let round = 0; round < 16 && cost - low > cost * 1e-4 && !effort.isLate(); round++) {
+      const limit = (low + cost) / 2
+      const better = beam(measured, segments, limit, width)
+      if (better === undefined) low = limit
+      else {
+        path = better
+        cost = pathCost(space, segments, better)
+      }
+    }
+  }
 }
 
 export type First = { path: Step[]; cost: number; segments: Segments } | { path: undefined; least: Least }

@@ -9,13 +9,16 @@ import { capacitiesOf } from './capacity.js'
 import { costOf } from './cost.js'
 import type { Effort } from './effort.js'
 import type { Answer } from './front.js'
-import { idealsOf } from './ideals.js'
+import { idealsOf, type Ideals } from './ideals.js'
 import { lighterOf } from './lighter.js'
 import { isLegal, valueOf } from './objective.js'
+import { polished } from './polish.js'
+import { PartedCapacity } from './parted-capacity.js'
 import type { Objective, Placement, Problem } from './problem.js'
 import type { Searched, Solution } from './searched.js'
 import { segmentsOf, type Segments } from './segments.js'
 import { isTight, limitsOf } from './threshold.js'
+import { timeLeftWithParts, type TimeLeft } from './time-left.js'
 import { latencySearch, leastMemory, leastPeriod, noLimitUs, timeSearchOf, type TimeSearch } from './uniform.js'
 import { timeWork } from './work.js'
 
@@ -55,11 +58,15 @@ function searchAll(problem: Problem, effort: Effort): Searched {
   const isParted = problem.maxParts > 1 && problem.regions.length > 0
   const search = timeSearchOf(plain, effort)
   const byPath = leastPeriod(search, effort)
-  const period = { floor: Math.max(periodFloor(problem), isParted ? 0 : byPath.lowerBound), proof: byPath.proof }
-  const askPaths = latencySearch(search, effort)
   const { ideals } = search.space
   const isSmall = ideals.isComplete && ideals.count <= mostIdeals
-  const capacities = isParted || !isSmall ? undefined : capacitiesWithin(search)
+  const capacities = isSmall ? capacitiesWithin(problem, search) : undefined
+  const period = boundedPeriod(problem, byPath, isParted, capacities, ideals)
+  const askPaths = latencySearch(search, effort)
+  const left = isParted && isSmall && problem.shape === 'chain' ? leftWithin(problem, search) : undefined
+  const latency = Math.max(latencyFloor(problem), (left?.fromClient ?? 0) * (1 - 1e-12))
+  /** Without parts first: what may be parted need not be. */
+  const unparted = isParted && problem.shape === 'dag' ? searchAll(plain, effort) : undefined
 
   return { best, ask }
 
@@ -67,8 +74,9 @@ function searchAll(problem: Problem, effort: Effort): Searched {
     const starts = [byPath.placement]
     if (objective.kind === 'latency') starts.push(askPaths(Infinity).point?.placement)
     const memory = objective.kind === 'memory' ? leastMemory(plain, effort) : undefined
-    starts.push(memory?.placement)
-    const start = bestOf(starts, objective, Infinity)
+    starts.push(memory?.placement, unparted?.best(objective).placement)
+    let start = bestOf(starts, objective, Infinity)
+    if (start === undefined && problem.shape === 'dag') start = bestOf([rowed()], objective, Infinity)
     const floor = floorOf(objective, memory)
     if (start !== undefined && isTight(start.value, floor)) {
       return { placement: start.placement, lowerBound: floor, proof: period.proof, remark: undefined }
@@ -76,13 +84,25 @@ function searchAll(problem: Problem, effort: Effort): Searched {
     const found = searched(objective, start?.value ?? Infinity, Infinity, floor)
     const placement = found.placement ?? start?.placement
     if (found.isComplete) return { placement, lowerBound: found.value, proof: 'searched through', remark: undefined }
-    return { placement, lowerBound: floor, proof: period.proof, remark: 'not every placement was looked at' }
+    const better = placement === undefined ? undefined : polished(problem, placement, objective, effort.isLate)
+    return { placement: better, lowerBound: floor, proof: period.proof, remark: 'not every placement was looked at' }
+  }
+
+  /** A row of stages that are each linked to the next: where values cannot go straight to all that read them. */
+  function rowed(): Placement | undefined {
+    const { sealedOnce: _, ...rest } = plain
+    return leastPeriod(timeSearchOf({ ...rest, shape: 'chain' }, effort), effort).placement
   }
 
   function ask(limitUs: number): Answer {
     const objective: Objective = { kind: 'latency' }
-    const start = bestOf([byPath.placement, askPaths(limitUs).point?.placement], objective, limitUs)
-    const floor = latencyFloor(problem)
+    const starts = [byPath, askPaths(limitUs).point, unparted?.ask(limitUs).point]
+    const start = bestOf(
+      starts.map((found) => found?.placement),
+      objective,
+      limitUs,
+    )
+    const floor = latency
     const found = searched(objective, start?.value ?? Infinity, limitUs, floor)
     const placement = found.placement ?? start?.placement
     const lowerBound = found.isComplete ? found.value : floor
@@ -94,7 +114,7 @@ function searchAll(problem: Problem, effort: Effort): Searched {
       return { placement: undefined, value: below, isComplete: false }
     const { isLate, tries } = effort
     const periodFloorUs = period.floor
-    return branch(problem, ideals, { objective, below, limitUs, periodFloorUs, floor, tries, isLate, capacities })
+    return branch(problem, ideals, { objective, below, limitUs, periodFloorUs, floor, tries, isLate, capacities, left })
   }
 
   function floorOf(objective: Objective, memory: Solution | undefined): number {
@@ -102,9 +122,9 @@ function searchAll(problem: Problem, effort: Effort): Searched {
       case 'throughput':
         return period.floor
       case 'latency':
-        return latencyFloor(problem)
+        return latency
       case 'batch':
-        return latencyFloor(problem) + (objective.requests - 1) * period.floor
+        return latency + (objective.requests - 1) * period.floor
       case 'memory':
         return isParted || memory === undefined ? memoryFloor(problem) : memory.lowerBound
     }
@@ -122,11 +142,43 @@ function searchAll(problem: Problem, effort: Effort): Searched {
   }
 }
 
+/** The bound of the paths where nothing is parted; else that of capacity, parts and all. */
+function boundedPeriod(
+  problem: Problem,
+  byPath: Solution,
+  isParted: boolean,
+  capacities: ((limitUs: number) => Float64Array) | undefined,
+  { work, count }: Ideals,
+): { floor: number; proof: string } {
+  const floor = periodFloor(problem)
+  if (!isParted) return { floor: Math.max(floor, byPath.lowerBound), proof: byPath.proof }
+  if (capacities === undefined || byPath.placement === undefined)
+    return { floor, proof: 'the work and the heaviest node' }
+  let [low, high] = [floor, Math.max(floor, costOf(problem, byPath.placement).periodUs)]
+  for (let round = 0; round < 30; round++) {
+    const middle = (low + high) / 2
+    const most = capacities(middle)
+    const all = problem.classes.reduce((sum, { count }, kind) => sum + count * most[kind]!, 1)
+    if (all < work[count - 1]!) low = middle
+    else high = middle
+  }
+  return { floor: low, proof: 'the capacity of the fleet' }
+}
+
+function leftWithin(problem: Problem, { space, measure, delays }: TimeSearch): TimeLeft {
+  const segments = segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), Infinity)!
+  const parted = new PartedCapacity(problem, timeWork(problem))
+  return timeLeftWithParts(problem, space.ideals, segments, space.links, delays, parted)
+}
+
 /** Capacity by limit, of all stages that are possible at all; they are found when it is asked first. */
-function capacitiesWithin({ space, measure }: TimeSearch): (limitUs: number) => Float64Array {
+function capacitiesWithin(problem: Problem, { space, measure }: TimeSearch): (limitUs: number) => Float64Array {
   let segments: Segments | undefined
+  const parted = problem.maxParts > 1 ? new PartedCapacity(problem, timeWork(problem)) : undefined
   return (limitUs) => {
     segments ??= segmentsOf(space.ideals, measure, limitsOf(space, measure, noLimitUs), Infinity)
-    return capacitiesOf(space, segments!, limitUs)
+    const alone = capacitiesOf(space, segments!, limitUs)
+    const inParts = parted?.within(limitUs)
+    return inParts === undefined ? alone : alone.map((work, kind) => Math.max(work, inParts[kind]!))
   }
 }

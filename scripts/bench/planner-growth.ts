@@ -56,7 +56,7 @@ export async function benchGrowth(output: Output, { quick, svg }: { quick: boole
   for (const { name, axis, isBranching, points } of sweeps) {
     const line: [number, number][] = []
     const pose = isBranching === true ? branchingCase : chainCase
-    for (const { at, layers, classes } of quick ? points.slice(0, 2) : points) {
+    for (const { at, layers, classes } of quick ? points.slice(0, 1) : points) {
       process.stderr.write(`planner: ${name}: ${at}\n`)
       const plans = Array.from({ length: quick ? 1 : seeds }, (_, seed) =>
         plan(pose(`growth/${at}/${seed}`, { nodes: layers, classes }), budgetMs),

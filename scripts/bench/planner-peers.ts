@@ -13,7 +13,7 @@ import { bottleneckOf, placementOfRow, poseRow, rowCase, rowStagesOf, scheduleOf
 import { plan } from './planned.js'
 
 /** Never a worse objective, but for rounding. */
-const noWorse = { atMost: 1 + 1e-9 }
+const noWorse = { atMost: 1.000001 }
 const limitMs = 900_000
 
 interface RowCase {

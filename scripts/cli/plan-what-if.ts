@@ -84,6 +84,7 @@ function report(
   const lines = [
     ...(front === undefined ? [] : [['trades', front.slice(0, shownTrades).map(tradeWords).join('; ')]]),
     ...(parts === undefined ? [] : [['parts', parts]]),
+    ...forbiddenEdges(fleet),
     ...(idle.length === 0 ? [] : [['idle', showIdle(fleet, idle)]]),
     ...gains.map((one, index) => [index === 0 ? 'next best' : '', adviceWords(one, objective)]),
     ...(gains.length === 0 ? [['next best', 'none of the changes that were tried brings 1 %']] : []),
@@ -98,6 +99,17 @@ const shownTrades = 6
 
 function tradeWords({ periodUs, latencyUs }: NonNullable<Found['front']>[number]): string {
   return `${showRate(periodUs)} with ${showTime(latencyUs)}`
+}
+
+/** How many pairs of devices may not share an edge, if any: a plan that looks odd may be odd for that. */
+function forbiddenEdges({ links }: Fleet): string[][] {
+  const pairs = links.length * (links.length - 1)
+  const forbidden = links.reduce(
+    (sum, row, from) => sum + row.filter((link, to) => from !== to && link === undefined).length,
+    0,
+  )
+  if (forbidden === 0) return []
+  return [['edges', `${forbidden} of ${pairs} are not permitted, by policy or as links of kind none`]]
 }
 
 /** Idle devices by their name in the fleet file: `panel, 3 of 4 camera`. */

@@ -1,6 +1,6 @@
 /** The demo once everything is up. */
 
-import type { Deployment } from '#broker/hub.js'
+import type { Deployment } from '#broker/deployments.js'
 import type { RunningHub } from '#broker/start.js'
 import type { Client } from '#device/client.js'
 import type { DeviceId } from '#shared/ids.js'

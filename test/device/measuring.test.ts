@@ -125,6 +125,18 @@ t.test('a segment sealed for another device, or under another key, is refused', 
   }
 })
 
+t.test('a segment that memory would not hold a second time is refused before anything is taken for it', async (t) => {
+  const { measuring, report } = started()
+  const huge = { ...sealed.file, fileBytes: 2 ** 50 }
+  measuring.order({ order: 1, what: { kind: 'segment', segment: huge, ...ports } })
+  t.match((await report(1)).result, {
+    kind: 'refused',
+    isBusy: false,
+    code: 'over-limit',
+    message: /too little memory/,
+  })
+})
+
 t.test('nothing is measured while requests are under way, and the hub is told that it may be later', async (t) => {
   const { measuring, report } = started({ isBusy: () => true })
   measuring.order({ order: 1, what: { kind: 'device' } })

@@ -89,5 +89,12 @@ t.test('a device that leaves while it is measured holds nothing up', async (t) =
   const stayed = fleet.devices.filter((device) => device !== gone).map(({ id }) => id)
   for (const id of stayed) t.ok(store.value.devices.some(({ device }) => device === id))
   t.equal(store.value.links.filter(({ from, to }) => stayed.includes(from) && stayed.includes(to)).length, 2)
+  await gone.start()
+  await fleet.until(() => fleet.hub.online().length === 3)
+  await fleet.during(fleet.hub.surveyed(240_000))
+  t.ok(
+    store.value.devices.some(({ device }) => device === gone.id),
+    'it is measured as soon as it is back',
+  )
   await fleet.close()
 })

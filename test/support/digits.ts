@@ -2,7 +2,7 @@
 
 import { resolve } from 'node:path'
 import { labelledWorkload, type Workload } from '#scripts/demo/workload.js'
-import type { Deployment } from '#broker/hub.js'
+import type { Deployment } from '#broker/deployments.js'
 import type { Inference } from '#device/client.js'
 import { loadEngine, type EngineSession } from '#shared/onnx/session.js'
 import { sameBits } from '#shared/onnx/tensor.js'

@@ -7,7 +7,7 @@ import { optimise } from '#broker/planner/optimise.js'
 import type { Objective, Problem } from '#broker/planner/problem.js'
 import { leastOf, smallProblem, type Shape } from '#test/support/small-problem.js'
 
-const numRuns = Number(process.env['TESSERA_RUNS'] ?? 60)
+const numRuns = Number(process.env['TESSERA_RUNS'] ?? 25)
 
 const objectives: Record<string, Objective> = {
   throughput: { kind: 'throughput' },

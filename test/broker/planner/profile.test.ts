@@ -10,6 +10,7 @@ import {
   nodeUsOn,
   noProfiles,
   priced,
+  slowdown,
   profiles,
   speedOf,
   staleDevices,
@@ -127,6 +128,18 @@ t.test('the times of a segment add up to what was measured of it, whatever else 
     }),
   )
   t.pass('no counterexample')
+  t.end()
+})
+
+t.test('a device that is measured again changes what is expected of it, not what was seen of its segments', (t) => {
+  const timed = withSegment(known, segment(0, 2, 300))
+  const slower = withDevice(timed, deviceAt(a, 3, { atMs: 2000 }))
+  t.equal(Math.round(slowdown(deviceAt(a, 1), deviceAt(a, 3)) * 1e6), 3e6)
+  t.strictSame(nodeUsOn(slower, a, model)!.map(Math.round), [150, 150, 150, 150], 'the usual factor is a half now')
+  const both = withSegment(withSegment(known, segment(0, 2, 300)), segment(2, 4, 500, { atMs: 2000 }))
+  const wrong = contradicted(both, a)
+  t.match(wrong.segments, [{ from: 2, computeUs: 500 }], 'what contradicted it is kept, the rest is of another time')
+  t.equal(contradicted(both, b).segments.length, 2, 'what is known of another device stays')
   t.end()
 })
 

@@ -28,7 +28,7 @@ const asked = {
   replicas: 1,
   pin: [],
   bits: 32,
-  seconds: 5,
+  seconds: 1,
 } as const
 const models = ['mnist-8', 'digits-resnet', 'digits-resnet-qdq', 'silero-vad-16k', 'speech-commands-squeezenet']
 

@@ -1,7 +1,7 @@
 /** Amounts with a unit, as people write them into files: `512 MiB`, `100 Mbit/s`, `2 ms`. */
 
 import { z } from 'zod'
-import { nearest } from '#shared/nearest.js'
+import { nearest } from './nearest.js'
 
 interface Measure {
   /** What it is, as in "must be an amount of memory with a unit". */
