@@ -113,15 +113,16 @@ t.test('any model with golden data goes through', { skip: mnist === undefined &&
 t.test(
   'a device that is stopped stalls the run; when it goes on, nothing is lost and nothing comes twice',
   async (t) => {
-    const { running } = demo(t, '--once', '--json', '--requests', '80', '--devices', '3')
+    const { running } = demo(t, '--once', '--json', '--requests', '400', '--devices', '3')
     const [, pid] = await running.says(/device-1 joined as d\w+, pid (\d+)/)
-    await running.says(/^[1-9]\d* results of 80/m)
+    // At once, before the requests that are to stall can be through.
+    await running.says(/^every stage is ready/m)
     process.kill(Number(pid), 'SIGSTOP')
     // A line a second: three that count the same results say that it stalls.
-    await running.says(/^(\d+ results of 80), .*\n\1, .*\n\1, /m)
+    await running.says(/^(\d+ results of 400).*\n\1.*\n\1/m)
     process.kill(Number(pid), 'SIGCONT')
     t.equal((await running.ended).status, 0, running.stderr)
-    t.match(summaryIn(running.stdout), { requests: 80, results: 80, bitExact: true, lost: 0, duplicated: 0 })
+    t.match(summaryIn(running.stdout), { requests: 400, results: 400, bitExact: true, lost: 0, duplicated: 0 })
   },
 )
 
@@ -136,8 +137,8 @@ t.test('Ctrl-C ends a demo that would run for ever with status 0, and leaves not
 })
 
 t.test('one that was to send a number of requests ends with 130, and with 143 when terminated', async (t) => {
-  const { running, left } = demo(t, '--once', '--devices', '2')
-  await running.says(/^[1-9]\d* results of 500/m)
+  const { running, left } = demo(t, '--once', '--requests', '20000', '--devices', '2')
+  await running.says(/^[1-9]\d* results of 20000/m)
   t.strictSame(await running.stop('SIGINT'), { status: 130, signal: null })
   t.match(running.stdout, /^stopped: /m)
   t.strictSame(left(), [])
