@@ -179,7 +179,7 @@ export class Survey {
   close(): void {
     this.#isClosed = true
     this.#cancelLooking()
-    const closed = new Refusal('cancelled', 'the hub was closed before this was measured')
+    const closed = closedRefusal()
     for (const { failed } of this.#jobs.splice(0)) failed?.(closed)
     for (const { reject } of this.#pending.values()) reject(closed)
     this.#wake()
@@ -209,18 +209,21 @@ export class Survey {
   async #do({ name, run, failed }: Job): Promise<void> {
     for (let attempt = 1; ; attempt++) {
       while (failed === undefined && this.isFlowing && !this.#isClosed) await this.#pause()
+      if (this.#isClosed) return failed?.(closedRefusal())
       try {
         await run()
         this.#failedAtMs.delete(name)
         return
       } catch (error) {
+        // The hub has closed meanwhile: sessions and keys that a job counts on are gone.
+        if (this.#isClosed) return failed?.(closedRefusal())
         if (!(error instanceof Refusal)) throw error
         if (!(error instanceof Busy) || attempt >= busyAttempts) {
           // Who was busy or has left is measured at the next look.
           const isPassing = error instanceof Busy || error.code === 'device-lost'
           if (!isPassing) this.#failedAtMs.set(name, this.#options.clock.monotonicMs())
-          if (!this.#isClosed) this.#options.log('not measured', { what: name, reason: error.message })
-          return
+          this.#options.log('not measured', { what: name, reason: error.message })
+          return failed?.(error)
         }
         await this.#pause()
       }
@@ -352,3 +355,7 @@ export class Survey {
 }
 
 const mutable = (ports: readonly Port[]) => ports.map((port) => ({ ...port, shape: [...port.shape] }))
+
+function closedRefusal(): Refusal {
+  return new Refusal('cancelled', 'the hub was closed before this was measured')
+}

@@ -98,3 +98,15 @@ t.test('a device that leaves while it is measured holds nothing up', async (t) =
   )
   await fleet.close()
 })
+
+t.test('a hub that is closed in the middle of a survey leaves nothing that fails later', async (t) => {
+  for (const steps of [3, 10, 20, 40, 80]) {
+    const store = new ProfileStore<Profiles>({ value: noProfiles, clock: new SteppedClock() })
+    const fleet = await Fleet.start({ devices: 3, seed: `survey/closed/${steps}`, profiles: store })
+    for (let step = 0; step < steps; step++) await fleet.step(5)
+    await fleet.during(fleet.hub.close())
+    for (let step = 0; step < 40; step++) await fleet.step(50)
+    for (const device of fleet.devices) await fleet.during(device.kill())
+    t.pass(`closed after ${steps} steps`)
+  }
+})
