@@ -1,6 +1,6 @@
 /**
- * The sealed session with the hub, and what comes through it: seeds, segment keys, and for now the roots of the pairs
- * (WIRE, "Frames"). It is the first source of pair keys; the handshake between peers will be the next.
+ * The sealed session with the hub, and what comes through it: seeds, segment keys, and the roots of the pairs that
+ * the hub has drawn (WIRE, "Frames").
  */
 
 import { toHex, wipe } from '#shared/bytes.js'

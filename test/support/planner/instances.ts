@@ -102,7 +102,7 @@ function nodeOf(dice: Dice, node: number): WorkNode {
 
 /** The same node is as much work on every device, give or take; one in seven is none. */
 function timeOf(dice: Dice, node: number, seed: string | number): number {
-  const work = new Dice(`${seed}/work/${node}`)
+  const work = new Dice(`${seed} time ${node}`)
   return work.chance(0.15) ? 0 : work.pick([4, 10, 40, 100]) + dice.whole(0, 3)
 }
 
